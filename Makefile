@@ -1,0 +1,56 @@
+# Each verb works from a fresh clone: the first one makes .venv from requirements.lock.
+#
+#     make PYTHON=/path/to/python3.12 setup      make .venv with another Python, 3.11 or newer
+
+PYTHON ?=
+IMAGES ?=
+RUNNER ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# Holds a checksum of what decides the environment, so set-up runs only when that changed.
+STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+
+SOURCES := benchmarks curation jobs schemas scripts stages tests training
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check format docs lock clean
+.NOTPARALLEL:
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv from requirements.lock; every other verb does it when needed
+
+$(STAMP):
+	@PYTHON="$(PYTHON)" scripts/setup.sh "$@"
+
+demo: $(STAMP) ## Curate a demo corpus into demo/ [IMAGES=/some/folder] [RUNNER=local|ray]
+	@$(PY) -m jobs.demo --out demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(RUNNER),--runner "$(RUNNER)")
+
+test: $(STAMP) ## Run the tests that need no cluster and take seconds
+	@$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(STAMP) ## Run the tests that start Ray, kill processes or run whole pipelines
+	@$(PY) -m pytest -m slow $(ARGS)
+
+check: $(STAMP) ## Check format, lint, types, import rules and generated docs
+	@$(PY) -m ruff format --check $(SOURCES)
+	@$(PY) -m ruff check $(SOURCES)
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports --no-logo
+	@$(PY) -m scripts.docs --check
+
+format: $(STAMP) ## Format, and fix what ruff can fix
+	@$(PY) -m ruff check --fix-only $(SOURCES)
+	@$(PY) -m ruff format $(SOURCES)
+
+docs: $(STAMP) ## Write the generated parts of the documentation anew
+	@$(PY) -m scripts.docs
+
+lock: ## Resolve requirements.lock anew
+	@PYTHON="$(or $(PYTHON),python3.11)" scripts/lock.sh
+
+clean: ## Remove caches, build output and demo/; .venv stays
+	rm -rf demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The curation core: datasets, stages' contract, plans, local execution, snapshots, SQL, reports."""

@@ -1,0 +1,141 @@
+"""The base of every configuration, and YAML files read with errors that help."""
+
+import difflib
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from curation.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Config(BaseModel):
+    """A frozen value read from YAML; unknown keys are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML 1.1 without duplicate keys, which the standard loader drops silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                message = f"line {key_node.start_mark.line + 1}: {key!r} stands here twice"
+                raise ConfigError(message)
+            if isinstance(key, str):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """Read a YAML mapping; `where` names the file in errors.
+
+    Raises:
+        ConfigError: Not YAML, a key that stands twice, or not a mapping.
+    """
+    try:
+        value = yaml.load(io.StringIO(text), Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        message = f"{where}{line}: {problem}"
+        raise ConfigError(message) from error
+    except ConfigError as error:
+        message = f"{where}: {error}"
+        raise ConfigError(message) from error
+    if not isinstance(value, dict):
+        message = f"{where}: expected keys and values, found {type(value).__name__}"
+        raise ConfigError(message)
+    return value
+
+
+def apply_overrides(value: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return `value` with each `a.b.c=YAML` of `overrides` set, for `--set`.
+
+    Raises:
+        ConfigError: An override has no `=`, or its path runs through something that is no mapping.
+    """
+    result: dict[str, Any] = TypeAdapter(dict[str, Any]).validate_python(value).copy()
+    for override in overrides:
+        path, separator, text = override.partition("=")
+        if not separator or not path.strip("."):
+            message = f"--set {override}: expected PATH=VALUE, as in stages.dedup.radius=6"
+            raise ConfigError(message)
+        keys = path.split(".")
+        node = result
+        for key in keys[:-1]:
+            child = node.get(key)
+            if child is not None and not isinstance(child, dict):
+                message = f"--set {override}: {key} is no mapping"
+                raise ConfigError(message)
+            node[key] = dict(child or {})
+            node = node[key]
+        node[keys[-1]] = yaml.safe_load(text)
+    return result
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Return ` (did you mean X?)` for the known name closest to `name`, or nothing."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def known_keys(config_type: Any) -> list[str]:
+    """Return every key that a configuration class accepts."""
+    if isinstance(config_type, type) and issubclass(config_type, BaseModel):
+        return sorted(field.alias or name for name, field in config_type.model_fields.items())
+    return sorted({key for option in get_args(config_type) for key in known_keys(option)})
+
+
+def validate(config_type: type[T], value: Mapping[str, Any], where: str) -> T:
+    """Check `value` against `config_type`; `where` is the path that errors begin with.
+
+    Raises:
+        ConfigError: One sentence for each problem, with the path and, for an unknown key, the
+            nearest known one.
+    """
+    try:
+        return TypeAdapter(config_type).validate_python(dict(value))
+    except ValidationError as error:
+        lines = [_sentence(config_type, detail, where) for detail in error.errors()]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _sentence(config_type: Any, detail: ErrorDetails, where: str) -> str:
+    location = [str(part) for part in detail["loc"]]
+    path = ".".join([where, *location]) if where else ".".join(location)
+    if detail["type"] == "extra_forbidden":
+        keys = _keys_at(config_type, location[:-1])
+        hint = nearest(location[-1], keys) or f"; known keys: {', '.join(keys)}"
+        return f"{path}: unknown key{hint}"
+    found = detail.get("input")
+    if detail["type"] == "missing":
+        return f"{path}: this key is required"
+    reason = detail["msg"].removeprefix("Value error, ")
+    return f"{path}: {reason}, found {found!r} ({type(found).__name__})"
+
+
+def _keys_at(config_type: Any, location: Sequence[str]) -> list[str]:
+    """Return the keys known at a path inside a configuration class."""
+    current = config_type
+    for part in location:
+        fields = getattr(current, "model_fields", {})
+        if part not in fields:
+            break
+        annotation = fields[part].annotation
+        options = [annotation, *get_args(annotation)]
+        current = next(
+            (o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), current
+        )
+    return known_keys(current)

@@ -1,0 +1,190 @@
+"""A dataset: its `dataset.json`, its shards, and the files of its stages.
+
+Everything is found by listing; there is no other state. A listing is made once for each
+`Dataset.listing()`, so one plan sees one state.
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from curation.config import Config
+from curation.errors import DatasetError
+from curation.fingerprint import pretty_json
+from curation.storage import Store
+from curation.tables import file_digests, read_table
+from schemas import dataset as paths
+
+_SHARD = re.compile(r"shard-(\d{8})\.parquet$")
+_LIST = re.compile(r"list-(\d{8})\.parquet$")
+
+
+class DatasetInfo(Config):
+    """The content of `dataset.json`."""
+
+    format: str = "longtail-dataset"
+    layout: int = paths.LAYOUT
+    dataset_id: str
+    max_shard_rows: int = paths.MAX_SHARD_ROWS
+    max_shard_bytes: int = paths.MAX_SHARD_BYTES
+
+
+@dataclass(frozen=True)
+class IngestState:
+    """One ingest as found on disk.
+
+    Attributes:
+        seq: Its number, from 0.
+        lists: Numbers of its frozen lists, from 0 without gaps.
+        done: Content of `done.json`; null while listing has not ended.
+    """
+
+    seq: int
+    lists: tuple[int, ...]
+    done: dict[str, Any] | None
+
+
+class Dataset:
+    """An opened dataset.
+
+    Attributes:
+        store: Where it lies.
+        info: The content of `dataset.json`.
+    """
+
+    def __init__(self, store: Store, info: DatasetInfo) -> None:
+        self.store = store
+        self.info = info
+
+    @classmethod
+    def open(cls, url: str) -> "Dataset":
+        """Open an existing dataset.
+
+        Raises:
+            DatasetError: No dataset there, or one of a newer layout.
+        """
+        store = Store(url)
+        try:
+            raw = json.loads(store.read("dataset.json"))
+        except FileNotFoundError as error:
+            message = (
+                f"{store.url}: no dataset here (dataset.json is missing); "
+                "make one with `longtail run PIPELINE.yaml`"
+            )
+            raise DatasetError(message) from error
+        except ValueError as error:
+            message = f"{store.url}/dataset.json: not JSON; restore the file"
+            raise DatasetError(message) from error
+        found = raw.get("layout") if isinstance(raw, dict) else None
+        if not isinstance(found, int) or raw.get("format") != "longtail-dataset":
+            message = f"{store.url}/dataset.json: not the description of a dataset"
+            raise DatasetError(message)
+        if found > paths.LAYOUT:
+            message = (
+                f"{store.url}: written in layout {found}, this version reads up to layout "
+                f"{paths.LAYOUT}; install a newer longtail"
+            )
+            raise DatasetError(message)
+        return cls(store, DatasetInfo(**raw))
+
+    @classmethod
+    def open_or_create(
+        cls,
+        url: str,
+        *,
+        max_shard_rows: int = paths.MAX_SHARD_ROWS,
+        max_shard_bytes: int = paths.MAX_SHARD_BYTES,
+    ) -> "Dataset":
+        """Open a dataset, or make an empty one where nothing is.
+
+        The shard limits matter only when the dataset is made: an existing one keeps its own.
+
+        Raises:
+            DatasetError: As `open`; also where the folder has other content.
+            StorageError: The place cannot be written.
+        """
+        store = Store(url)
+        if not store.exists("dataset.json"):
+            if names := store.names(""):
+                message = (
+                    f"{store.url}: holds {names[0]!r} but no dataset.json; "
+                    "name an empty or a new folder for the dataset"
+                )
+                raise DatasetError(message)
+            info = DatasetInfo(
+                dataset_id=str(uuid.uuid4()),
+                max_shard_rows=max_shard_rows,
+                max_shard_bytes=max_shard_bytes,
+            )
+            store.create("dataset.json", pretty_json(info.model_dump()))
+        return cls.open(url)
+
+    # Shards ----------------------------------------------------------------------------------
+
+    def shards(self, folder: str) -> list[int]:
+        """Return the numbers of the shard files below `images` or an instance's folder, sorted."""
+        found = []
+        for group in self.store.names(folder):
+            if group.isdigit():
+                for name in self.store.names(f"{folder}/{group}"):
+                    if match := _SHARD.search(name):
+                        found.append(int(match[1]))
+        return sorted(found)
+
+    def image_shards(self) -> list[int]:
+        """Return the numbers of the image shards that exist."""
+        return self.shards(paths.IMAGES)
+
+    def instance_shards(self, instance: str, fingerprint: str) -> list[int]:
+        """Return the numbers of the shards that a configured stage has finished."""
+        return self.shards(paths.instance_folder(instance, fingerprint))
+
+    def read_images(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read columns of an image shard; name them unless the bytes are wanted too."""
+        return read_table(self.store, paths.images_path(shard), columns)
+
+    def read_instance(
+        self, instance: str, fingerprint: str, shard: int, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Read columns, by their names on disk, of a stage's file for one shard."""
+        return read_table(self.store, paths.instance_path(instance, fingerprint, shard), columns)
+
+    def digests(self, path: str) -> dict[str, str]:
+        """Return column -> digest of its values for a shard file, from its footer."""
+        return file_digests(self.store, path)
+
+    # Ingests ---------------------------------------------------------------------------------
+
+    def ingests(self) -> list[IngestState]:
+        """Return every ingest in order; all but the last are done."""
+        states = []
+        for name in self.store.names("ingest"):
+            files = self.store.names(f"ingest/{name}")
+            lists = tuple(int(match[1]) for file in files if (match := _LIST.search(file)))
+            done = None
+            if "done.json" in files:
+                done = dict(json.loads(self.store.read(f"ingest/{name}/done.json")))
+            if lists or done is not None:
+                states.append(IngestState(int(name), lists, done))
+        return states
+
+    def read_list(self, seq: int, number: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read one frozen list of an ingest."""
+        return read_table(self.store, paths.list_path(seq, number), columns)
+
+    def listed_shards(self) -> dict[int, tuple[int, int]]:
+        """Return shard -> (seq, list) for every shard that a frozen list promises."""
+        found: dict[int, tuple[int, int]] = {}
+        for state in self.ingests():
+            for number in state.lists:
+                shards = self.read_list(state.seq, number, ["shard"])["shard"].unique()
+                for shard in shards.to_pylist():
+                    if shard is not None:
+                        found[shard] = (state.seq, number)
+        return dict(sorted(found.items()))
+

@@ -1,0 +1,1 @@
+"""What every scene draws with: a smooth canvas, fonts, palettes, words, photographs."""

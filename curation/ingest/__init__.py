@@ -1,0 +1,1 @@
+"""Ingest: freeze a work list, then take the listed files into image shards."""

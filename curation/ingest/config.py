@@ -1,0 +1,42 @@
+"""The `source:` section of a pipeline."""
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from curation.config import Config
+
+
+class SourceConfig(Config):
+    """Where images come from.
+
+    Attributes:
+        name: Stable name of the source; it enters every `image_id`, so moving the lake to another
+            root under the same name changes nothing.
+        kind: What the roots hold.
+        roots: Folders or prefixes; keys are paths below them. With several roots, listing goes
+            through them in the order given and keys must not repeat.
+        store: `bytes` copies every original into the image shards; `reference` leaves it in place.
+        sync: Whether files that have vanished since the last ingest become superseded.
+        protocols: fsspec protocols that roots may use.
+        max_file_bytes: Larger files become rows with the error `too_large`.
+        list_shards: Shards in one frozen list; smaller lets the first shard start sooner.
+    """
+
+    name: str
+    kind: Literal["folder"] = "folder"
+    roots: tuple[str, ...] = Field(min_length=1)
+    store: Literal["bytes", "reference"] = "bytes"
+    sync: bool = False
+    protocols: tuple[str, ...] = ("file", "s3", "gs", "memory")
+    max_file_bytes: int = Field(default=200 << 20, ge=1)
+    list_shards: int = Field(default=4, ge=1)
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            message = "a source name has letters, digits, '.', '_' and '-' only"
+            raise ValueError(message)
+        return name

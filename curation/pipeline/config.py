@@ -1,0 +1,104 @@
+"""The pipeline file: where images come from, which stages annotate them, what a snapshot keeps."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from curation.config import Config, apply_overrides, parse_yaml, validate
+from curation.errors import ConfigError
+from curation.ingest.config import SourceConfig
+from curation.snapshot.config import SnapshotConfig
+from schemas import dataset as layout
+
+
+class RunSettings(Config):
+    """How one instance runs; never part of its meaning, never hashed.
+
+    Attributes:
+        cpus: Cores of one worker; null takes the stage's own.
+        gpus: GPUs of one worker; null takes the stage's own.
+        memory_bytes: Address space of a worker's child process; null takes the stage's own.
+        min_workers: Workers of the instance's own pool that must be had at once.
+        max_workers: Workers that the pool may grow to; null for as many as fit.
+        row_timeout_s: Time that one image may take before its row becomes `timeout`.
+    """
+
+    cpus: float | None = Field(default=None, gt=0)
+    gpus: float | None = Field(default=None, ge=0)
+    memory_bytes: int | None = Field(default=None, ge=256 << 20)
+    min_workers: int = Field(default=1, ge=1)
+    max_workers: int | None = Field(default=None, ge=1)
+    row_timeout_s: float = Field(default=60.0, gt=0)
+
+
+class RunConfig(Config):
+    """How the pipeline runs; never part of any meaning.
+
+    Attributes:
+        workers: Workers of the pool of fused CPU stages; null for one a core.
+        worker_cpus: Cores of one of them, as Ray counts.
+        memory_bytes: Address space of each one's child process.
+        row_timeout_s: Time that one image may take in the shared decode.
+        task_timeout_s: Time that one shard, fit or block pair may take before a try is charged.
+        start_timeout_s: Time that actors may stay pending; null for 60 s, or 900 s where an
+            autoscaler can add nodes.
+        max_shard_rows: Rows of a shard; only for a new dataset.
+        max_shard_bytes: Bytes of a shard's files; only for a new dataset.
+        max_nodes: Node type -> how many of it the autoscaler may have, where Ray cannot say.
+    """
+
+    workers: int | None = Field(default=None, ge=1)
+    worker_cpus: float = Field(default=1.0, gt=0)
+    memory_bytes: int = Field(default=4 << 30, ge=256 << 20)
+    row_timeout_s: float = Field(default=60.0, gt=0)
+    task_timeout_s: float = Field(default=3600.0, gt=0)
+    start_timeout_s: float | None = Field(default=None, gt=0)
+    max_shard_rows: int = Field(default=layout.MAX_SHARD_ROWS, ge=1, le=65536)
+    max_shard_bytes: int = Field(default=layout.MAX_SHARD_BYTES, ge=1 << 20, le=1 << 30)
+    max_nodes: dict[str, int] = {}
+
+
+class PipelineConfig(Config):
+    """A pipeline file.
+
+    Attributes:
+        name: `[a-z0-9_-]+`; the file's name below `pipelines/`.
+        dataset: Folder or URL of the dataset.
+        source: Where images come from; null to work on what is there.
+        stages: Instance name -> its stage's configuration and `stage`, `inputs`, `run`, `artifact`.
+        snapshot: What a snapshot keeps.
+        run: How it runs.
+    """
+
+    name: str
+    dataset: str
+    source: SourceConfig | None = None
+    stages: dict[str, dict[str, Any] | None] = {}
+    snapshot: SnapshotConfig = SnapshotConfig()
+    run: RunConfig = RunConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+            message = "a pipeline name has lower-case letters, digits, '_' and '-' only"
+            raise ValueError(message)
+        return name
+
+
+def parse_pipeline(text: str, where: str, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """Read a pipeline file's text; `where` names it in errors.
+
+    Raises:
+        ConfigError: One sentence for each problem.
+    """
+    try:
+        return validate(PipelineConfig, apply_overrides(parse_yaml(text, where), overrides), "")
+    except ConfigError as error:
+        lines = [
+            line if line.startswith((where, "--set")) else f"{where}: {line}"
+            for line in str(error).splitlines()
+        ]
+        raise ConfigError("\n".join(lines)) from error

@@ -1,0 +1,221 @@
+"""The only module that knows URLs, atomic writes and exclusive creation.
+
+A file that exists is complete. Locally it is written as `.tmp-<uuid>` in the same folder, synced
+and renamed; on an object store it is one put. Nothing else may open a file of a dataset for
+writing: `with fs.open(path, "wb")` commits half a file when its body raises.
+"""
+
+import errno
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
+
+import fsspec
+
+from curation.errors import StorageError, UsageError
+
+fault_hook: Callable[[str, str], None] | None = None
+"""Called with (`before` | `written` | `after`, path) around every commit; tests kill there."""
+
+TEMPORARY = ".tmp-"
+
+
+def _fault(point: str, path: str) -> None:
+    if fault_hook is not None:
+        fault_hook(point, path)
+
+
+@contextmanager
+def _explained(action: str, where: str) -> Iterator[None]:
+    """Turn an operating system's refusal into a sentence that says what to do."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        hints = {
+            errno.ENOSPC: "no space is left; free some and run the same command again: finished "
+            "shards are kept",
+            errno.EDQUOT: "the disk quota is used up; free some and run the same command again",
+            errno.EACCES: "permission was denied; give this user the right to write there, or name "
+            "another folder",
+            errno.EPERM: "permission was denied; name another folder",
+            errno.EROFS: "the file system is read-only; name another folder",
+            errno.ENOTDIR: "a part of the path is a file, not a folder; name another folder",
+        }
+        hint = hints.get(error.errno or 0, f"the store said: {error.strerror or error}")
+        message = f"{where}: cannot {action}: {hint}"
+        raise StorageError(message) from error
+
+
+class Store:
+    """A folder or object-store prefix, addressed by relative paths with `/`.
+
+    Args:
+        url: A local path, or any fsspec URL such as `s3://bucket/prefix` or `memory://x`.
+
+    Raises:
+        UsageError: The URL is chained (`::`), or its protocol is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        if "::" in url:
+            message = f"{url}: chained URLs are not accepted; name one folder or prefix"
+            raise UsageError(message)
+        try:
+            fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            message = f"{url}: this kind of URL cannot be opened ({error})"
+            raise UsageError(message) from error
+        self.fs: Any = fs
+        self.is_local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+        self.root: str = os.path.abspath(root) if self.is_local else root.rstrip("/")
+        self.url: str = self.root if self.is_local else fs.unstrip_protocol(self.root)
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
+        """Travel between processes as the URL."""
+        return Store, (self.url,)
+
+    def path(self, name: str) -> str:
+        """Return the file system's own path of `name`; `""` is the root."""
+        if name.startswith("/") or ".." in name.split("/"):
+            message = f"{name!r} leaves {self.url}"
+            raise StorageError(message)
+        return f"{self.root}/{name}" if name else self.root
+
+    def uri(self, name: str) -> str:
+        """Return an address of `name` that DuckDB and people understand."""
+        return self.path(name) if self.is_local else self.fs.unstrip_protocol(self.path(name))
+
+    def local(self, name: str) -> Path:
+        """Return `name` as a local path; only for stores that are local."""
+        assert self.is_local, self.url
+        return Path(self.path(name))
+
+    # Reading ---------------------------------------------------------------------------------
+
+    def exists(self, name: str) -> bool:
+        """Say whether the file or folder `name` is there."""
+        return bool(self.fs.exists(self.path(name)))
+
+    def size(self, name: str) -> int:
+        """Return the size of the file `name` in bytes; `FileNotFoundError` where there is none."""
+        return int(self.fs.size(self.path(name)))
+
+    def read(self, name: str) -> bytes:
+        """Return the whole file `name`; `FileNotFoundError` where there is none."""
+        with _explained("read", self.uri(name)):
+            if self.is_local:
+                return Path(self.path(name)).read_bytes()
+            return cast(bytes, self.fs.cat_file(self.path(name)))
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """Open the file `name` for random access; `FileNotFoundError` where there is none."""
+        if self.is_local:
+            with Path(self.path(name)).open("rb") as file:
+                yield file
+        else:
+            with self.fs.open(self.path(name), "rb") as file:
+                yield file
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names directly below `folder`, in byte order; empty where it is missing."""
+        path = self.path(folder)
+        if self.is_local:
+            try:
+                found = os.listdir(path)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        else:
+            try:
+                listing = self.fs.ls(path, detail=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+            found = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in listing]
+        return sorted(name for name in found if name and not name.startswith(TEMPORARY))
+
+    def files(self, folder: str) -> list[str]:
+        """Return every file below `folder`, relative to the store's root, in byte order."""
+        path = self.path(folder)
+        if not self.fs.exists(path):
+            return []
+        prefix = f"{self.root}/"
+        found = [entry.removeprefix(prefix) for entry in self.fs.find(path)]
+        return sorted(name for name in found if not name.rsplit("/", 1)[-1].startswith(TEMPORARY))
+
+    # Writing ---------------------------------------------------------------------------------
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write `name` whole, replacing what was there.
+
+        Raises:
+            StorageError: No space, no permission, or the store refused.
+        """
+        _fault("before", name)
+        with _explained("write", self.uri(name)):
+            if self.is_local:
+                temporary = self._write_temporary(name, data)
+                _fault("written", name)
+                os.replace(temporary, self.path(name))
+                self._sync_folder(name)
+            else:
+                self.fs.pipe_file(self.path(name), data)
+        _fault("after", name)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write `name` whole if nobody has; return whether this call did.
+
+        Of any number of racing calls exactly one returns true.
+        """
+        _fault("before", name)
+        with _explained("write", self.uri(name)):
+            try:
+                if self.is_local:
+                    temporary = self._write_temporary(name, data)
+                    _fault("written", name)
+                    try:
+                        os.link(temporary, self.path(name))
+                    finally:
+                        os.unlink(temporary)
+                    self._sync_folder(name)
+                else:
+                    self.fs.pipe_file(self.path(name), data, mode="create")
+            except FileExistsError:
+                return False
+        _fault("after", name)
+        return True
+
+    def delete(self, name: str) -> None:
+        """Remove the file `name`; nothing happens where there is none."""
+        with _explained("delete", self.uri(name)):
+            try:
+                self.fs.rm_file(self.path(name))
+            except FileNotFoundError:
+                return
+
+    def _write_temporary(self, name: str, data: bytes) -> str:
+        target = self.path(name)
+        folder = os.path.dirname(target)
+        os.makedirs(folder, exist_ok=True)
+        temporary = f"{folder}/{TEMPORARY}{uuid.uuid4().hex}"
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+        return temporary
+
+    def _sync_folder(self, name: str) -> None:
+        handle = os.open(os.path.dirname(self.path(name)), os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,162 @@
+"""Arrow tables to Parquet files and back, and digests of their logical values."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation.storage import Store
+
+IMAGE_ROW_GROUP = 64
+"""Rows in a row group of a table with image bytes: what one read of a slice fetches."""
+
+DIGESTS = b"longtail.digests"
+"""Key of the schema metadata under which a file keeps the digest of each of its columns."""
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """Encode `table`: zstd, image bytes uncompressed in small row groups, identifiers as UUID.
+
+    The footer keeps a digest of every column but `image_bytes`, so that readers can tell whether
+    values changed without reading them.
+    """
+    has_bytes = "image_bytes" in table.column_names
+    digests = {
+        name: column_digest(table[name]) for name in table.column_names if name != "image_bytes"
+    }
+    metadata = {**(table.schema.metadata or {}), DIGESTS: json.dumps(digests, sort_keys=True)}
+    table = _to_disk(table.combine_chunks()).replace_schema_metadata(metadata)
+    codecs = {name: "NONE" if name == "image_bytes" else "ZSTD" for name in table.column_names}
+    nested = any(pa.types.is_nested(field.type) for field in table.schema)
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=IMAGE_ROW_GROUP if has_bytes else max(len(table), 1),
+        compression="ZSTD" if nested else codecs,
+        use_dictionary=[name for name in table.column_names if name != "image_bytes"],
+        write_statistics=[name for name in table.column_names if name != "image_bytes"],
+        store_schema=True,
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def write_table(store: Store, name: str, table: pa.Table) -> None:
+    """Put `table` as the Parquet file `name`, whole."""
+    store.put(name, to_parquet(table))
+
+
+def read_table(store: Store, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read the Parquet file `name`; identifiers come back as `fixed_size_binary(16)`."""
+    with store.open(name) as file:
+        return from_parquet(file, columns)
+
+
+def from_parquet(
+    file: IO[bytes], columns: Sequence[str] | None = None, row_groups: Sequence[int] | None = None
+) -> pa.Table:
+    """Read columns, and row groups if only some are wanted, of an open Parquet file."""
+    parquet = pq.ParquetFile(file)
+    wanted = list(columns) if columns is not None else None
+    if row_groups is None:
+        table = parquet.read(columns=wanted)
+    else:
+        table = parquet.read_row_groups(list(row_groups), columns=wanted)
+    if wanted is not None:
+        table = table.select(wanted)
+    return _from_disk(table)
+
+
+def file_schema(store: Store, name: str) -> pa.Schema:
+    """Read only the footer of a Parquet file."""
+    with store.open(name) as file:
+        return pq.read_schema(file)
+
+
+def file_digests(store: Store, name: str) -> dict[str, str]:
+    """Read the column digests that `to_parquet` kept in the footer of `name`."""
+    metadata = file_schema(store, name).metadata or {}
+    return dict(json.loads(metadata.get(DIGESTS, b"{}")))
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return `table` with exactly the columns, order, types and metadata of `schema`.
+
+    Raises:
+        KeyError: A column is missing. pyarrow.ArrowInvalid: A value does not fit its type.
+    """
+    return pa.Table.from_arrays([table[f.name].cast(f.type) for f in schema], schema=schema)
+
+
+def _is_uuid(field: pa.Field) -> bool:
+    return (field.metadata or {}).get(b"logical") == b"uuid"
+
+
+def _to_disk(table: pa.Table) -> pa.Table:
+    for index, field in enumerate(table.schema):
+        if _is_uuid(field) and field.type == pa.binary(16):
+            values = table.column(index)
+            chunks = [pa.ExtensionArray.from_storage(pa.uuid(), c) for c in values.chunks]
+            column = pa.chunked_array(chunks, type=pa.uuid())
+            table = table.set_column(index, field.with_type(pa.uuid()), column)
+    return table
+
+
+def _from_disk(table: pa.Table) -> pa.Table:
+    for index, field in enumerate(table.schema):
+        if field.type == pa.uuid():
+            chunks = [c.storage for c in table.column(index).chunks]
+            column = pa.chunked_array(chunks, type=pa.binary(16))
+            table = table.set_column(index, field.with_type(pa.binary(16)), column)
+    metadata = {k: v for k, v in (table.schema.metadata or {}).items() if k != DIGESTS}
+    return table.replace_schema_metadata(metadata or None)
+
+
+def column_digest(column: pa.ChunkedArray | pa.Array) -> str:
+    """Hash the logical values of a column: equal values, equal digest, however they are chunked.
+
+    Returns:
+        32 hexadecimal characters of SHA-256 over the type, the validity and the values.
+    """
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):  # combine_chunks of zero chunks
+        array = pa.array([], type=column.type)
+    digest = hashlib.sha256()
+    _feed(digest, array)
+    return digest.hexdigest()[:32]
+
+
+def _feed(digest: Any, array: pa.Array) -> None:
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    kind = array.type
+    digest.update(f"{kind}:{len(array)}\0".encode())
+    valid = np.ascontiguousarray(array.is_valid().to_numpy(zero_copy_only=False))
+    digest.update(np.packbits(valid).tobytes())
+    if pa.types.is_null(kind):
+        return
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int64())
+        digest.update(lengths.to_numpy(zero_copy_only=False).tobytes())
+        _feed(digest, array.flatten())
+    elif pa.types.is_struct(kind):
+        for child in array.flatten():
+            _feed(digest, child)
+    elif pa.types.is_fixed_size_binary(kind):
+        digest.update(b"".join(v for v in array.to_pylist() if v is not None))
+    elif pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        lengths = pc.fill_null(pc.binary_length(array), 0).cast(pa.int64())
+        digest.update(lengths.to_numpy(zero_copy_only=False).tobytes())
+        values = array.cast(pa.binary()) if pa.types.is_string(kind) else array
+        digest.update(b"".join(v for v in values.to_pylist() if v is not None))
+    elif pa.types.is_boolean(kind):
+        digest.update(np.packbits(array.fill_null(False).to_numpy(zero_copy_only=False)).tobytes())
+    else:
+        zero = pa.scalar(0, kind) if not pa.types.is_temporal(kind) else pa.scalar(0).cast(kind)
+        filled = array.fill_null(zero) if array.null_count else array
+        digest.update(np.ascontiguousarray(filled.to_numpy(zero_copy_only=False)).tobytes())

@@ -1,0 +1,1 @@
+"""The only package that imports Ray: the Ray runner and the entry points of Ray jobs."""

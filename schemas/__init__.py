@@ -1,0 +1,1 @@
+"""Tables that Longtail writes: one file a table, one `pa.schema` constant each."""

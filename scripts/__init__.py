@@ -1,0 +1,1 @@
+"""Tools for developing Longtail; not installed with it."""

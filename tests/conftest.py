@@ -1,0 +1,16 @@
+"""What every test runs under."""
+
+import os
+
+# One thread for each numerical library, as in the workers: results must not depend on how many
+# cores a machine has. Set before numpy is imported; processes that tests start inherit it.
+for _name in (
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+):
+    os.environ[_name] = "1"
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
