@@ -1,1 +1,1 @@
-"""The curation core: datasets, stages' contract, plans, local execution, snapshots, SQL, reports."""
+"""The curation core: datasets, the stage contract, plans, local runs, snapshots, SQL, reports."""

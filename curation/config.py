@@ -3,6 +3,7 @@
 import difflib
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -35,6 +36,22 @@ class _UniqueKeyLoader(yaml.SafeLoader):
             if isinstance(key, str):
                 seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def read_text(path: Path) -> str:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: It is missing, a folder, unreadable, or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        message = f"{path}: no such file; name a pipeline file such as configs/demo.yaml"
+        raise ConfigError(message) from error
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path}: cannot be read as a UTF-8 text file"
+        raise ConfigError(message) from error
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:

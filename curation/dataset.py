@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curation.config import Config
 from curation.errors import DatasetError
@@ -19,9 +20,11 @@ from curation.fingerprint import pretty_json
 from curation.storage import Store
 from curation.tables import file_digests, read_table
 from schemas import dataset as paths
+from schemas.ingest_list import INGEST_LIST
 
 _SHARD = re.compile(r"shard-(\d{8})\.parquet$")
 _LIST = re.compile(r"list-(\d{8})\.parquet$")
+_LIST_SHARD = INGEST_LIST.get_field_index("shard")
 
 
 class DatasetInfo(Config):
@@ -40,7 +43,8 @@ class IngestState:
 
     Attributes:
         seq: Its number, from 0.
-        lists: Numbers of its frozen lists, from 0 without gaps.
+        lists: Numbers of its frozen lists, from 0 without gaps; the last of an ended listing is
+            empty.
         done: Content of `done.json`; null while listing has not ended.
     """
 
@@ -177,14 +181,23 @@ class Dataset:
         """Read one frozen list of an ingest."""
         return read_table(self.store, paths.list_path(seq, number), columns)
 
+    def list_shards(self, seq: int, number: int) -> range:
+        """Return the shards that one frozen list promises; reads its footer only."""
+        with self.store.open(paths.list_path(seq, number)) as file:
+            metadata = pq.ParquetFile(file).metadata
+        bounds = []
+        for group in range(metadata.num_row_groups):
+            column = metadata.row_group(group).column(_LIST_SHARD)
+            assert column.path_in_schema == "shard", column.path_in_schema
+            if column.num_values and column.statistics.has_min_max:  # else all are null: vanished
+                bounds += [column.statistics.min, column.statistics.max]
+        return range(min(bounds), max(bounds) + 1) if bounds else range(0)
+
     def listed_shards(self) -> dict[int, tuple[int, int]]:
         """Return shard -> (seq, list) for every shard that a frozen list promises."""
         found: dict[int, tuple[int, int]] = {}
         for state in self.ingests():
             for number in state.lists:
-                shards = self.read_list(state.seq, number, ["shard"])["shard"].unique()
-                for shard in shards.to_pylist():
-                    if shard is not None:
-                        found[shard] = (state.seq, number)
-        return dict(sorted(found.items()))
-
+                for shard in self.list_shards(state.seq, number):
+                    found[shard] = (state.seq, number)
+        return found

@@ -43,7 +43,8 @@ def to_parquet(table: pa.Table) -> bytes:
         write_statistics=[name for name in table.column_names if name != "image_bytes"],
         store_schema=True,
     )
-    return sink.getvalue().to_pybytes()
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def write_table(store: Store, name: str, table: pa.Table) -> None:

@@ -15,12 +15,12 @@ class SourceConfig(Config):
         name: Stable name of the source; it enters every `image_id`, so moving the lake to another
             root under the same name changes nothing.
         kind: What the roots hold.
-        roots: Folders or prefixes; keys are paths below them. With several roots, listing goes
-            through them in the order given and keys must not repeat.
+        roots: Folders or prefixes; keys are paths below them. Several roots are listed as one, in
+            byte order of the key, and a key must not be in two of them.
         store: `bytes` copies every original into the image shards; `reference` leaves it in place.
         sync: Whether files that have vanished since the last ingest become superseded.
         protocols: fsspec protocols that roots may use.
-        max_file_bytes: Larger files become rows with the error `too_large`.
+        max_file_bytes: Larger files become rows with the error `too_large`, unread; at most 1 GiB.
         list_shards: Shards in one frozen list; smaller lets the first shard start sooner.
     """
 
@@ -30,8 +30,8 @@ class SourceConfig(Config):
     store: Literal["bytes", "reference"] = "bytes"
     sync: bool = False
     protocols: tuple[str, ...] = ("file", "s3", "gs", "memory")
-    max_file_bytes: int = Field(default=200 << 20, ge=1)
-    list_shards: int = Field(default=4, ge=1)
+    max_file_bytes: int = Field(default=200 << 20, ge=1, le=1 << 30)
+    list_shards: int = Field(default=4, ge=1, le=4096)
 
     @field_validator("name")
     @classmethod

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import yaml
 from pydantic import Field, field_validator
 
 from curation.config import Config, apply_overrides, parse_yaml, validate
@@ -86,6 +87,10 @@ class PipelineConfig(Config):
             message = "a pipeline name has lower-case letters, digits, '_' and '-' only"
             raise ValueError(message)
         return name
+
+    def to_yaml(self) -> str:
+        """Return the file that gives this configuration, for one changed by overrides."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_unset=True), sort_keys=False)
 
 
 def parse_pipeline(text: str, where: str, overrides: Sequence[str] = ()) -> PipelineConfig:

@@ -223,7 +223,9 @@ def _bind(draft: _Draft, drafts: Mapping[str, _Draft]) -> dict[str, str]:
             )
             raise ConfigError(message)
     if unknown := sorted(set(draft.inputs) - set(bound)):
-        message = f"{where}.inputs: it does not read {unknown[0]!r}{nearest(unknown[0], list(bound))}"
+        message = (
+            f"{where}.inputs: it does not read {unknown[0]!r}{nearest(unknown[0], list(bound))}"
+        )
         raise ConfigError(message)
     return bound
 

@@ -137,10 +137,10 @@ class Stage(ABC, Generic[C]):
         value = dict(value)
         config_type = cls.config_type
         if cls.backend_key is not None:
-            name = value.setdefault(cls.backend_key, cls.default_backend)
+            name = str(value.setdefault(cls.backend_key, cls.default_backend))
             if name not in cls.backends:
                 known = sorted(cls.backends)
-                hint = nearest(str(name), known) or f"; known: {', '.join(known)}"
+                hint = nearest(name, known) or f"; known: {', '.join(known)}"
                 message = f"{where}.{cls.backend_key}: unknown {cls.backend_key} {name!r}{hint}"
                 raise ConfigError(message)
             config_type = getattr(cls.backends[name], "config_type", config_type)
@@ -284,7 +284,9 @@ def run_stage(stage: Stage[Any], shard: Shard, marks: Mapping[int, str] | None =
 
 def _check(name: str, schema: pa.Schema, result: pa.Table, num_rows: int) -> None:
     if not isinstance(result, pa.Table):
-        message = f"stage {name}: process returned {type(result).__name__}, expected a pyarrow.Table"
+        message = (
+            f"stage {name}: process returned {type(result).__name__}, expected a pyarrow.Table"
+        )
         raise ContractError(message)
     missing = [f.name for f in schema if f.name not in result.column_names]
     extra = [c for c in result.column_names if c not in schema.names]

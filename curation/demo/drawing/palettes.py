@@ -81,6 +81,11 @@ def luma(colour: RGB) -> float:
     return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
 
 
+def contrast(first: RGB, second: RGB) -> float:
+    """Return how far apart two colours are in brightness, 0 to 255."""
+    return abs(luma(first) - luma(second))
+
+
 def mix(first: RGB, second: RGB, share: float) -> RGB:
     """Return the colour at `share` of the way from `first` (0) to `second` (1)."""
     red, green, blue = (

@@ -11,7 +11,9 @@ from curation.demo.drawing.palettes import PALETTES, RGB, luma, mix
 _GRAIN_SIDE = 256
 
 
-def duotone(picture: Image.Image, shadow: RGB, light: RGB, middle: RGB | None = None) -> Image.Image:
+def duotone(
+    picture: Image.Image, shadow: RGB, light: RGB, middle: RGB | None = None
+) -> Image.Image:
     """Return a picture with its brightness painted from `shadow` to `light`."""
     grey = ImageOps.autocontrast(picture.convert("L"), cutoff=1)
     if luma(shadow) > luma(light):

@@ -89,7 +89,7 @@ def _paper(sheet: Canvas, rng: Random, colour: tuple[int, int, int]) -> None:
 
 def low_poly(job: Job) -> Image.Image:
     """A photograph told in a few hundred triangles of one colour each."""
-    columns = job.layout.randint(14, 26)
+    columns = job.layout.randint(22, 34)
     rows = max(6, round(columns * job.height / job.width))
     small = _treated(job).resize((columns * 4, rows * 4), Image.Resampling.BOX)
     sheet = Canvas(job.size, (0, 0, 0))

@@ -140,7 +140,9 @@ def film_strip(job: Job) -> Image.Image:
             sheet.paste(picture, *spot)
             if not upright:
                 label = f"{number}  LT {number}A"
-                sheet.text(along, start + width * 0.885, label, "mono", width * 0.03, (240, 180, 60))
+                sheet.text(
+                    along, start + width * 0.885, label, "mono", width * 0.03, (240, 180, 60)
+                )
             along, number = along + frame, number + 1
     return sheet.finish()
 

@@ -69,7 +69,10 @@ def _inset(job: Job) -> Image.Image:
 def _instant(job: Job) -> Image.Image:
     colours = palette(job.layout)
     sheet = tone.slope(
-        job.size, tone.shaded(colours.accents[0], -0.3), colours.accents[0], turn=job.layout.random()
+        job.size,
+        tone.shaded(colours.accents[0], -0.3),
+        colours.accents[0],
+        turn=job.layout.random(),
     )
     side = round(min(job.size) * job.layout.uniform(0.5, 0.62))
     border = round(side * 0.07)
@@ -136,7 +139,10 @@ def _annotated(job: Job) -> Image.Image:
     label = f"{job.content.choice((5, 10, 20, 50, 100))} um   {words.day(job.content)}"
     sheet.text(3 * unit, job.height - 8 * unit, label, "mono", 3.4 * unit, ink)
     for _ in range(job.content.randint(1, 4)):
-        x, y = job.content.uniform(0.15, 0.85) * job.width, job.content.uniform(0.1, 0.8) * job.height
+        x, y = (
+            job.content.uniform(0.15, 0.85) * job.width,
+            job.content.uniform(0.1, 0.8) * job.height,
+        )
         radius = job.content.uniform(4, 16) * unit
         sheet.disc(x, y, radius, outline=(255, 220, 60), stroke=0.6 * unit)
         sheet.text(x + radius, y - radius, job.content.choice("ABCDEF"), "sans_bold", 4 * unit, ink)
@@ -156,7 +162,9 @@ def texture(shadow: RGB, light: RGB) -> Scene:
             if job.layout.random() < 0.5:
                 lamp = lamp.transpose(Image.Transpose.ROTATE_180)
             picture = Image.blend(
-                picture, Image.composite(picture, Image.new("RGB", job.size), lamp.convert("L")), 0.7
+                picture,
+                Image.composite(picture, Image.new("RGB", job.size), lamp.convert("L")),
+                0.7,
             )
         return tone.grained(picture, job.layout, job.layout.uniform(2, 6))
 

@@ -1,0 +1,301 @@
+"""The only module that opens DuckDB: for our own queries, and confined for users'.
+
+`connect` gives a database in memory that reads registered Arrow tables and nothing else. `confined`
+runs one statement of a user: checked on its syntax tree, on a connection that can open only the
+files named to it, with its configuration locked.
+"""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from curation.config import nearest
+from curation.confine import Uses, check_tree
+from curation.errors import QueryError
+
+BATCH_ROWS = 16384
+"""Rows in a batch of a result."""
+
+_MEMORY_SHARE = 2
+"""DuckDB's limit is the machine's memory divided by this: Arrow, Python and others need some."""
+
+_EXPLAIN = re.compile(
+    r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(explain(?:\s+analyze)?)\b", re.IGNORECASE | re.DOTALL
+)
+
+
+def connect(
+    memory_limit_bytes: int | None = None, threads: int = 1, spill: Path | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Open a database in memory that can read registered Arrow tables and no file.
+
+    Use it in a `with`: a connection left open can hang the interpreter's exit in DuckDB 2.0.0.
+    Results stream: read one whole (`.sql(...).to_arrow_table()`) before the next query.
+
+    Args:
+        memory_limit_bytes: What DuckDB may hold; null for half of the machine's.
+        threads: More than one makes float aggregates differ from run to run.
+        spill: Folder for what does not fit; null to fail instead.
+    """
+    connection = _open(memory_limit_bytes, threads, spill)
+    _lock(connection, [])
+    return connection
+
+
+def query(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
+    """Run one of our own queries and return its whole result.
+
+    Raises:
+        QueryError: DuckDB's words, in a sentence: an expression of a user's that stands in the
+            query does not fit the columns or their values.
+    """
+    try:
+        return connection.sql(text).to_arrow_table()
+    except (duckdb.Error, pa.ArrowException) as error:
+        raise _wrong(error, ()) from error
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A user's statement that passed every check.
+
+    Attributes:
+        text: What will run.
+        uses: What it reads.
+    """
+
+    text: str
+    uses: Uses
+
+
+def parse(text: str, offered: Collection[str]) -> Statement:
+    """Check that `text` is exactly one SELECT, or EXPLAIN of one, over the offered tables.
+
+    `FROM x`, `VALUES`, `WITH`, `TABLE x`, `DESCRIBE x` and `SUMMARIZE x` are SELECTs too.
+
+    Raises:
+        QueryError: It is not; or it reads other tables, or writes.
+    """
+    prefix = ""
+    if match := _EXPLAIN.match(text):
+        # EXPLAIN ANALYZE runs its statement, so that one is checked like any other.
+        prefix, text = f"{match[1]} ", text[match.end() :]
+    try:
+        statements = duckdb.extract_statements(text)
+    except duckdb.Error as error:
+        raise _wrong(error, ()) from error
+    except ValueError as error:  # a kind of statement that the binding has no name for
+        raise _refused("this statement") from error
+    if len(statements) != 1:
+        message = f"expected one SELECT or EXPLAIN, found {len(statements)} statements"
+        raise QueryError(message)
+    kind = statements[0].type.name
+    if kind == "MULTI":
+        message = "PIVOT needs its values here, as in PIVOT x ON a IN (1, 2) USING count(*)"
+        raise QueryError(message)
+    if kind != "SELECT":
+        raise _refused(kind)
+    query = statements[0].query.strip()
+    return Statement(prefix + query, check_tree(syntax_tree(query), offered))
+
+
+def syntax_tree(query: str) -> dict[str, Any]:
+    """Return the syntax tree of one SELECT, as `json_serialize_sql` gives it.
+
+    Raises:
+        QueryError: It is no SELECT, wrong, or nested too deeply.
+    """
+    with connect() as connection:
+        connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [query])
+        (text,) = connection.fetchall()[0]
+    try:
+        tree: dict[str, Any] = json.loads(text)
+    except RecursionError as error:
+        message = "the SQL is nested too deeply"
+        raise QueryError(message) from error
+    if tree["error"]:
+        message = f"the SQL is wrong: {tree.get('error_message', 'it is no SELECT')}"
+        raise QueryError(message)
+    return tree
+
+
+class Result:
+    """The answer to a statement, as a stream of Arrow batches.
+
+    Identifiers are text and 128-bit integers are decimals without fraction, so every reader of
+    Arrow takes it.
+
+    Attributes:
+        schema: Its columns.
+    """
+
+    def __init__(self, reader: Any, known: Collection[str]) -> None:
+        self.schema: pa.Schema = reader.schema
+        self._reader = reader
+        self._known = known
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the batches, once.
+
+        Raises:
+            QueryError: A value did not fit, or memory ran out, on the way.
+        """
+        while True:
+            try:
+                batch = self._reader.read_next_batch()
+            except StopIteration:
+                return
+            except (duckdb.Error, pa.ArrowException, OSError) as error:
+                raise _wrong(error, self._known) from error
+            yield batch
+
+    def read(self) -> pa.Table:
+        """Return what is left, whole."""
+        return pa.Table.from_batches(list(self.batches()), schema=self.schema)
+
+
+@contextmanager
+def confined(
+    statement: Statement,
+    *,
+    views: Mapping[str, str],
+    files: Sequence[str] = (),
+    sources: Mapping[str, Any] | None = None,
+    known: Collection[str] = (),
+    memory_limit_bytes: int | None = None,
+    threads: int | None = None,
+) -> Iterator[Result]:
+    """Run a checked statement where it can reach nothing but what is named here.
+
+    Args:
+        statement: From `parse`.
+        views: Table name -> SELECT of ours, over `files` and `sources`.
+        files: Local paths that the views read; nothing else can be opened.
+        sources: Name -> Arrow table or dataset, for what is not a local file.
+        known: Names of columns, for hints in errors.
+        memory_limit_bytes: What DuckDB may hold; null for half of the machine's or container's.
+        threads: Null for the machine's or container's cores.
+
+    Raises:
+        QueryError: DuckDB's words, in a sentence.
+    """
+    threads = threads or machine_threads()
+    with (
+        tempfile.TemporaryDirectory(prefix="longtail-sql-") as spill,
+        _open(memory_limit_bytes, threads, Path(spill)) as connection,
+    ):
+        for name, source in (sources or {}).items():
+            connection.register(name, source)
+        _lock(connection, files)
+        try:
+            for name, view in views.items():
+                connection.execute(f"CREATE VIEW {quoted(name)} AS {view}")
+                connection.fetchall()
+            reader = connection.sql(statement.text).to_arrow_reader(BATCH_ROWS)
+            result = Result(reader, known)
+        except (duckdb.Error, pa.ArrowException) as error:
+            raise _wrong(error, known) from error
+        yield result
+
+
+def quoted(name: str) -> str:
+    """Return `name` as a SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text_literal(value: str) -> str:
+    """Return `value` as a SQL string."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def parquet_scan(files: Sequence[str]) -> str:
+    """Return the SQL that reads exactly these files; folder names such as `a=1` add no column."""
+    listed = ", ".join(text_literal(file) for file in files)
+    return f"read_parquet([{listed}], hive_partitioning = false)"
+
+
+def machine_memory_bytes() -> int:
+    """Return the memory of the machine, or of the container where that is less."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1
+        text = _read(f"/sys/fs/cgroup/{name}")
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits)
+
+
+def machine_threads() -> int:
+    """Return the cores that this process may use, or the container's share where that is less."""
+    cores = len(os.sched_getaffinity(0))
+    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+    if quota.isdigit() and period.isdigit():
+        cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _open(
+    memory_limit_bytes: int | None, threads: int, spill: Path | None
+) -> duckdb.DuckDBPyConnection:
+    memory = memory_limit_bytes or machine_memory_bytes() // _MEMORY_SHARE
+    return duckdb.connect(
+        ":memory:",
+        config={
+            "allow_community_extensions": "false",
+            "allow_persistent_secrets": "false",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "memory_limit": f"{max(memory >> 20, 1)}MiB",
+            # Otherwise a name in SQL finds the variables of our own Python frames.
+            "python_enable_replacements": "false",
+            "temp_directory": str(spill) if spill else "",
+            "threads": str(threads),
+        },
+    )
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
+    """Shut every door but `files`, for good."""
+    if files:
+        listed = ", ".join(text_literal(file) for file in files)
+        connection.execute(f"SET allowed_paths = [{listed}]")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def _refused(kind: str) -> QueryError:
+    message = f"{kind} is refused: expected one SELECT, or EXPLAIN of one; nothing was changed"
+    return QueryError(message)
+
+
+def _wrong(error: Exception, known: Collection[str]) -> QueryError:
+    """Put DuckDB's words in a sentence, with the nearest column that there is."""
+    words = str(error)
+    line = re.search(r"\n\nLINE \d+: (.*)", words)
+    # Behind these follow long lists of overloads, and a drawing of the place.
+    words = re.split(r"\n\nLINE|\n\s*Candidate functions|\n\nHint", words)[0]
+    words = re.sub(r"^(?:\w+ )*Error: ", "", words)
+    words = " ".join(words.split()).rstrip("!.")
+    hint = ""
+    if "Candidate bindings" not in words and (
+        name := re.search(r'column (?:named )?"(.+?)"', words)
+    ):
+        hint = nearest(name[1].rsplit(".", 1)[-1], sorted(known))
+    near = f", in: {line[1].strip()}" if line else ""
+    return QueryError(f"the SQL is wrong: {words}{hint}{near}")

@@ -1,0 +1,75 @@
+"""The bytes of rows of an image shard, wherever they are kept."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from curation.ingest.local_root import SCHEME, path_of, read_file
+from curation.ingest.roots import check_protocol
+from curation.storage import Store
+from schemas.error_codes import row_error
+
+_log = logging.getLogger(__name__)
+
+LOAD_COLUMNS = (
+    "source_uri",
+    "source_offset",
+    "source_length",
+    "content_sha256",
+    "num_bytes",
+    "source_error",
+    "image_bytes",
+)
+"""Columns of `IMAGES` that `load_bytes` needs."""
+
+
+def load_bytes(images: pa.Table, protocols: tuple[str, ...]) -> list[bytes | str]:
+    """Return for each row the file's bytes, or `code: text` where there are none.
+
+    Stored bytes come as they are. A file that was left in place is read again, and counts only if
+    its hash is that of `content_sha256`: else the row is `changed`, or `unavailable` where nothing
+    can be read. So a URI alone gives nobody a file whose content the dataset does not know.
+
+    Args:
+        images: Rows of an image shard, with at least `LOAD_COLUMNS`.
+        protocols: fsspec protocols that may be read, as in `source.protocols`.
+
+    Raises:
+        ConfigError: A file is to be read by another protocol.
+    """
+    return [_load(row, protocols) for row in images.select(LOAD_COLUMNS).to_pylist()]
+
+
+def _load(row: Mapping[str, Any], protocols: tuple[str, ...]) -> bytes | str:
+    if row["source_error"] is not None:
+        return str(row["source_error"])
+    if row["image_bytes"] is not None:
+        return bytes(row["image_bytes"])
+    uri: str = row["source_uri"]
+    check_protocol(uri, protocols, uri)
+    try:
+        data = _read(uri, row["source_offset"] or 0, row["num_bytes"])
+    except OSError as error:
+        _log.warning("%s: cannot be read: %s", uri, error)
+        return row_error("unavailable")
+    if hashlib.sha256(data).digest() != row["content_sha256"]:
+        return row_error("changed")
+    return data
+
+
+def _read(uri: str, offset: int, num_bytes: int) -> bytes:
+    """Read `num_bytes` at `offset`; the caller's hash says whether they are those of before."""
+    if num_bytes == 0:
+        return b""
+    if uri.startswith(SCHEME):
+        _, data = read_file(path_of(uri), num_bytes, offset, num_bytes)
+        assert data is not None
+        return data
+    scheme, _, rest = uri.partition("://")
+    fs = Store(f"{scheme}://{rest.partition('/')[0]}").fs
+    data = fs.cat_file(uri, start=offset, end=offset + num_bytes)
+    assert isinstance(data, bytes)
+    return data

@@ -1,0 +1,123 @@
+"""Runs a plan on this machine without Ray: threads that each supervise a child process."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from curation.errors import ResourceError
+from curation.pipeline.dispatch import Dispatch
+from curation.pipeline.runner import Feed, Pool
+from curation.pipeline.tasks import CPU_POOL, Task, TaskResult, WorkerSpec
+from curation.pipeline.worker import ShardWorker
+
+_TICK_S = 0.2
+
+
+@dataclass
+class _Local:
+    """A worker and the one thread that runs it; the child ends with that thread."""
+
+    name: str
+    pool: str
+    worker: ShardWorker
+    thread: ThreadPoolExecutor
+
+
+class LocalRunner:
+    """The second back end of the one contract; see `Runner`."""
+
+    def __init__(self) -> None:
+        self._workers: dict[str, _Local] = {}
+
+    def check(self, pools: Sequence[Pool]) -> None:
+        """Refuse GPUs, which local children do not schedule, and more memory than there is."""
+        if gpus := [pool for pool in pools if pool.gpus > 0]:
+            message = (
+                f"{gpus[0].name} asks for {gpus[0].gpus:g} GPU; the local runner schedules none: "
+                "use --runner ray, or set run.gpus to 0 for this instance"
+            )
+            raise ResourceError(message)
+        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if large := [pool for pool in pools if pool.memory_bytes > have]:
+            message = (
+                f"{large[0].name} asks for {large[0].memory_bytes >> 20} MB a worker, this machine "
+                f"has {have >> 20} MB; lower run.memory_bytes"
+            )
+            raise ResourceError(message)
+
+    def run(
+        self,
+        spec: WorkerSpec,
+        pools: Sequence[Pool],
+        dispatch: Dispatch,
+        feed: Feed | None,
+        on_tick: Callable[[], None],
+    ) -> None:
+        """Work until `dispatch` is idle and `feed` is done; see `Runner.run`."""
+        workers = [self._worker(pool, n) for pool in pools for n in range(_size(pool))]
+        running: dict[Future[TaskResult], tuple[_Local, Task]] = {}
+        try:
+            while True:
+                for task in feed.poll() if feed is not None else []:
+                    dispatch.add(task)
+                self._hand_out(spec, workers, dispatch, running)
+                if not running and dispatch.is_idle and (feed is None or feed.is_done):
+                    return
+                done, _ = wait(running, _TICK_S, FIRST_COMPLETED)
+                if not running and feed is not None:
+                    feed.wait(_TICK_S)
+                for future in done:
+                    local, task = running.pop(future)
+                    dispatch.finished(task.key, future.result(), local.name)
+                on_tick()
+        except BaseException:
+            for local in workers:
+                local.worker.kill()
+            raise
+
+    def close(self) -> None:
+        """End every child."""
+        for local in self._workers.values():
+            local.thread.submit(local.worker.close).result()
+            local.thread.shutdown()
+        self._workers.clear()
+
+    def _worker(self, pool: Pool, number: int) -> _Local:
+        name = f"{pool.name}-{number}"
+        if name not in self._workers:
+            thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+            self._workers[name] = _Local(name, pool.name, ShardWorker(pool.memory_bytes), thread)
+        return self._workers[name]
+
+    def _hand_out(
+        self,
+        spec: WorkerSpec,
+        workers: Sequence[_Local],
+        dispatch: Dispatch,
+        running: dict[Future[TaskResult], tuple[_Local, Task]],
+    ) -> None:
+        busy = {local.name for local, _ in running.values()}
+        for local in workers:
+            if local.name not in busy:
+                # The last one standing may try again what it failed at.
+                alone = not busy and dispatch.count(local.pool)["running"] == 0
+                task = dispatch.next(local.name, local.pool) or (
+                    dispatch.next(local.name, local.pool, alone=True)
+                    if alone and local is _last_of(workers, local.pool)
+                    else None
+                )
+                if task is not None:
+                    busy.add(local.name)
+                    running[local.thread.submit(local.worker.run, spec, task)] = (local, task)
+
+
+def _size(pool: Pool) -> int:
+    """One worker a core, unless told otherwise; one for a stage that has its pool to itself."""
+    if pool.max_workers is not None:
+        return pool.max_workers
+    return (os.cpu_count() or 1) if pool.name == CPU_POOL else pool.min_workers
+
+
+def _last_of(workers: Sequence[_Local], pool: str) -> _Local:
+    return [local for local in workers if local.pool == pool][-1]

@@ -1,0 +1,23 @@
+"""What a supervisor and its child say to each other."""
+
+from dataclasses import dataclass
+
+from curation.pipeline.tasks import Task, TaskResult, WorkerSpec
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the supervisor asks for; `spec` is sent once and whenever it has changed."""
+
+    spec: WorkerSpec | None
+    task: Task
+    marks: dict[tuple[int, int], str]
+    only_row: int | None = None
+
+
+@dataclass(frozen=True)
+class OutOfMemory:
+    """Answer of a child whose allocation was refused; it ends after saying so."""
+
+
+Answer = TaskResult | OutOfMemory

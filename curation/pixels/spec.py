@@ -1,0 +1,81 @@
+"""What a stage asks to see, and what it gets."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from curation.config import Config
+
+VERSION = 1
+"""Raised whenever the same bytes and spec may give another view; enters every fingerprint."""
+
+Channel = Annotated[int, Field(ge=0, le=255)]
+
+Fit = Literal["inside", "cover", "squash", "full"]
+Filter = Literal["linear", "box", "bilinear", "bicubic", "lanczos"]
+
+
+class PixelSpec(Config):
+    """What a stage wants to see.
+
+    Attributes:
+        size_px: The edge that `fit` speaks of.
+        fit: `inside`: the longer edge becomes `size_px`, nothing is enlarged. `cover`: the shorter
+            edge becomes `size_px`, then the middle square is cut out. `squash`: exactly `size_px`
+            each way, the aspect ratio is lost. `full`: every pixel; size and filter do not matter.
+        filter: `box` to `lanczos` as Pillow has them, widened when shrinking, so nothing aliases.
+            `linear` weighs the four nearest pixels: five times faster, for measuring rather than
+            for models.
+        background: RGB on which transparency is composited.
+        max_pixels: Width times height above which the file is refused as a bomb.
+    """
+
+    size_px: int = Field(default=256, ge=1, le=8192)
+    fit: Fit = "inside"
+    filter: Filter = "bicubic"
+    background: tuple[Channel, Channel, Channel] = (255, 255, 255)
+    max_pixels: int = Field(default=64_000_000, ge=1)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about itself, and what was done about it.
+
+    Attributes:
+        width: Pixels across, once upright.
+        height: Pixels down, once upright.
+        format: `AVIF`, `BMP`, `GIF`, `JPEG`, `PNG`, `PPM`, `TIFF` or `WEBP`.
+        mode: Channels as stored, in Pillow's words: `L`, `RGB`, `RGBA`, `P`, `CMYK`, `I;16`, `1`...
+        orientation: EXIF orientation, 1 to 8; 1 where none or none readable is stated.
+        num_frames: Frames or pages; a view shows the first.
+        has_alpha: Whether there is an alpha channel or a transparent colour.
+        bits_per_sample: Bits of one channel as stored; views have 8.
+        color_profile: `none`, `srgb` (embedded, says what sRGB says), `applied` (converted to sRGB)
+            or `broken` (embedded but unusable, taken for sRGB).
+    """
+
+    width: int
+    height: int
+    format: str
+    mode: str
+    orientation: int
+    num_frames: int
+    has_alpha: bool
+    bits_per_sample: int
+    color_profile: Literal["none", "srgb", "applied", "broken"]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One image as a stage asked to see it.
+
+    Attributes:
+        pixels: (height, width, 3) sRGB, uint8, read-only: stages with the same spec share it.
+        header: The file's facts; the same for every view of it.
+    """
+
+    pixels: NDArray[np.uint8]
+    header: Header

@@ -1,0 +1,326 @@
+"""The tables that a user's SQL sees, and how they read the dataset's files.
+
+    images       what ingest knows of every file, without the bytes
+    <instance>   one table for each configured stage
+    rows         images and all instances side by side, one row for each image row
+    decisions    what every snapshot decided on every row
+    snapshots    one row for each snapshot
+
+Every table is an explicit list of files, never a pattern: what is listed is complete, and nothing
+else can be read. `rows` joins by (shard, row), which costs 2.5 times a positional join and stays
+right where an instance lacks shards (its columns are null there); instances of which a statement
+names no column are left out of the join.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from curation import duck
+from curation.confine import Uses
+from curation.dataset import Dataset
+from curation.inventory import applied_instances, choose_pipeline, published_snapshots
+from curation.pipeline.blocks import Block, current_blocks, shard_set
+from curation.pipeline.config import PipelineConfig
+from curation.pipeline.instances import Instance, Registry
+from curation.pipeline.relation import read_facts
+from curation.tables import file_schema
+from schemas import dataset as layout
+from schemas.columns import IDENTITY, UUID, column, table
+from schemas.images import IMAGES
+
+SNAPSHOTS = table(
+    "snapshots",
+    column("snapshot_id", pa.string(), "Hash of the snapshot's content."),
+    column("created_at", pa.string(), "When it was made, UTC."),
+    column("num_rows", pa.int64(), "Rows that it decided on."),
+    column("num_kept", pa.int64(), "Rows that it kept."),
+    column("manifest", pa.string(), "The whole manifest, as JSON."),
+)
+_SNAPSHOT_ID = column("snapshot_id", pa.string(), "The snapshot that decided this.")
+_KEY = [f.name for f in IDENTITY]
+_PATTERN = frozenset("*?[]{}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some files with the same columns.
+
+    Attributes:
+        files: Paths below the dataset.
+        constants: Further columns, the same for every row of these files.
+    """
+
+    files: tuple[str, ...]
+    constants: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table as a user's SQL sees it.
+
+    Attributes:
+        name: Its name.
+        doc: What it holds, in a line.
+        schema: Its columns; their metadata describes them.
+        parts: Where its rows are; none for an empty table.
+        rows: The rows themselves, for a table that is no file.
+        joined: For the wide table: the tables whose columns are put beside `parts`.
+    """
+
+    name: str
+    doc: str
+    schema: pa.Schema
+    parts: tuple[Part, ...] = ()
+    rows: pa.Table | None = None
+    joined: tuple["Table", ...] = ()
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Everything that a user can ask a dataset.
+
+    Attributes:
+        dataset: The dataset.
+        pipeline: Whose instances these are; empty where no pipeline was applied.
+        tables: Name -> table.
+    """
+
+    dataset: Dataset
+    pipeline: str
+    tables: Mapping[str, Table]
+
+    @contextmanager
+    def query(
+        self, text: str, *, memory_limit_bytes: int | None = None, threads: int | None = None
+    ) -> Iterator[duck.Result]:
+        """Run one SELECT or EXPLAIN, confined to these tables.
+
+        Raises:
+            QueryError: The statement is refused or wrong; nothing was changed.
+        """
+        statement = duck.parse(text, list(self.tables))
+        scans = _Scans(self.dataset)
+        views = {
+            name: _view(scans, self.tables[name], statement.uses)
+            for name in sorted(statement.uses.tables)
+        }
+        known = {name for entry in self.tables.values() for name in entry.schema.names}
+        with duck.confined(
+            statement,
+            views=views,
+            files=scans.files,
+            sources=scans.sources,
+            known=known,
+            memory_limit_bytes=memory_limit_bytes,
+            threads=threads,
+        ) as result:
+            yield result
+
+
+def open_tables(dataset: Dataset, registry: Registry, pipeline: str | None = None) -> Tables:
+    """Return the tables of a dataset, as its files are now.
+
+    Args:
+        dataset: The dataset.
+        registry: The stages that exist.
+        pipeline: Whose instances to offer; null for the only one applied.
+
+    Raises:
+        UsageError: No such pipeline, or several to choose from.
+    """
+    config = choose_pipeline(dataset, pipeline)
+    instances = _instance_tables(dataset, config, registry) if config else []
+    images = _images(dataset)
+    found = [images, _wide(images, instances), *instances, _decisions(dataset), _snapshots(dataset)]
+    return Tables(dataset, config.name if config else "", {t.name: t for t in found})
+
+
+# What there is -------------------------------------------------------------------------------
+
+
+def _images(dataset: Dataset) -> Table:
+    schema = pa.schema([f for f in IMAGES if f.name != "image_bytes"])
+    files = tuple(layout.images_path(shard) for shard in dataset.image_shards())
+    doc = f"what ingest knows of every file; {len(files)} shards"
+    return Table(layout.IMAGES, doc, schema, _parts(files))
+
+
+def _instance_tables(dataset: Dataset, config: PipelineConfig, registry: Registry) -> list[Table]:
+    instances = applied_instances(dataset, config, registry)
+    by_name = {instance.name: instance for instance in instances}
+    return [_instance_table(dataset, instance, by_name) for instance in instances]
+
+
+def _instance_table(
+    dataset: Dataset, instance: Instance, instances: Mapping[str, Instance]
+) -> Table:
+    name, schema = instance.name, instance.disk_schema()
+    if not instance.is_ready:
+        return Table(name, f"stage {instance.stage_type.name}; waits for a fit", schema)
+    if instance.is_relation:
+        files, note = _relation_files(dataset, instance, instances)
+    else:
+        shards = dataset.instance_shards(name, instance.fingerprint)
+        files = tuple(layout.instance_path(name, instance.fingerprint, shard) for shard in shards)
+        missing = len(set(dataset.image_shards()) - set(shards))
+        note = f"{len(shards)} shards" + (f", {missing} missing" if missing else "")
+    return Table(name, f"stage {instance.stage_type.name}; {note}", schema, _parts(files))
+
+
+def _relation_files(
+    dataset: Dataset, instance: Instance, instances: Mapping[str, Instance]
+) -> tuple[tuple[str, ...], str]:
+    """Choose the groups to show: those of all present shards, else those of the most.
+
+    Shard sets are told apart by their shards alone; only where several have the same ones, because
+    shards were rewritten, are the digests of all files read to find the one that holds now.
+    """
+    folder = layout.relation_folder(instance.name, instance.fingerprint)
+    found: dict[str, frozenset[int]] = {}
+    for name in dataset.store.names(folder):
+        if name != "edges" and dataset.store.exists(f"{folder}/{name}/relation.json"):
+            facts = read_facts(dataset, instance.name, instance.fingerprint, name)
+            found[name] = frozenset(s for b in facts["blocks"] for s in Block(b).shards)
+    if not found:
+        return (), "not grouped yet"
+    present = frozenset(dataset.image_shards())
+    exact = [name for name, shards in found.items() if shards == present]
+    if len(exact) > 1:
+        current = shard_set(current_blocks(dataset, instance, instances))
+        exact = [name for name in exact if name == current] or exact
+    chosen = exact[0] if exact else max(found, key=lambda name: (len(found[name]), name))
+    lacking = len(present - found[chosen])
+    note = f"groups of {len(found[chosen])} shards"
+    if lacking:
+        note += f", stale: {lacking} newer shards are not in it; run the pipeline again"
+    files = [f for f in dataset.store.names(f"{folder}/{chosen}") if f.startswith("rows-")]
+    return tuple(f"{folder}/{chosen}/{file}" for file in files), note
+
+
+def _wide(images: Table, instances: Sequence[Table]) -> Table:
+    fields = list(images.schema)
+    for entry in instances:
+        fields.extend(f for f in entry.schema if f.name not in _KEY)
+    doc = "images and all instances side by side; null where an instance lacks the shard"
+    return Table("rows", doc, pa.schema(fields), images.parts, joined=tuple(instances))
+
+
+def _decisions(dataset: Dataset) -> Table:
+    parts, schema = [], pa.schema([*IDENTITY])
+    for snapshot in published_snapshots(dataset):
+        folder = f"{layout.snapshot_folder(snapshot)}/decisions"
+        files = tuple(f for f in dataset.store.files(folder) if f.endswith(".parquet"))
+        if files:
+            parts.append(Part(files, {"snapshot_id": snapshot}))
+            schema = _in_memory(file_schema(dataset.store, files[0]))
+    doc = f"what every snapshot decided on every row; {len(parts)} snapshots"
+    return Table("decisions", doc, pa.schema([_SNAPSHOT_ID, *schema]), tuple(parts))
+
+
+def _snapshots(dataset: Dataset) -> Table:
+    rows = []
+    for snapshot in published_snapshots(dataset):
+        path = f"{layout.snapshot_folder(snapshot)}/manifest.json"
+        manifest = json.loads(dataset.store.read(path))
+        rows.append(
+            {
+                "snapshot_id": snapshot,
+                "created_at": manifest.get("created_at"),
+                "num_rows": manifest.get("num_rows"),
+                "num_kept": manifest.get("num_kept"),
+                "manifest": json.dumps(manifest, sort_keys=True),
+            }
+        )
+    found = pa.Table.from_pylist(rows, schema=SNAPSHOTS)
+    return Table("snapshots", f"{len(rows)} snapshots", SNAPSHOTS, rows=found)
+
+
+def _parts(files: tuple[str, ...]) -> tuple[Part, ...]:
+    return (Part(files),) if files else ()
+
+
+def _in_memory(schema: pa.Schema) -> pa.Schema:
+    fields = [f.with_type(UUID) if f.type == pa.uuid() else f for f in schema]
+    return pa.schema(fields)
+
+
+def _on_disk(schema: pa.Schema) -> pa.Schema:
+    """Return the schema with identifiers as UUIDs, as DuckDB shall see them."""
+    logical = [(f.metadata or {}).get(b"logical") for f in schema]
+    pairs = zip(schema, logical, strict=True)
+    return pa.schema([f.with_type(pa.uuid()) if kind == b"uuid" else f for f, kind in pairs])
+
+
+# How it is read ------------------------------------------------------------------------------
+
+
+class _Scans:
+    """Collects what the views of one statement read."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.files: list[str] = []
+        self.sources: dict[str, Any] = {}
+        self._store = dataset.store
+        # DuckDB would take such a path for a pattern; a remote one it cannot open by itself, and
+        # through a registered fsspec file system it reads wrong bytes with several threads.
+        self._direct = self._store.is_local and not _PATTERN & set(self._store.root)
+
+    def select(self, entry: Table) -> str:
+        """Return the SELECT over the parts of a table."""
+        own = [f for f in entry.schema if not any(f.name in p.constants for p in entry.parts)]
+        if entry.rows is not None:
+            return f"SELECT * FROM {self._register(entry.rows)}"
+        if not entry.parts:
+            return f"SELECT * FROM {self._register(_on_disk(entry.schema).empty_table())}"
+        selects = []
+        for part in entry.parts:
+            columns = [duck.quoted(f.name) for f in own]
+            for name, value in part.constants.items():
+                columns.insert(0, f"{duck.text_literal(value)} AS {duck.quoted(name)}")
+            scan = self._scan(part.files, pa.schema(own))
+            selects.append(f"SELECT {', '.join(columns)} FROM {scan}")
+        return " UNION ALL ".join(selects)
+
+    def _scan(self, files: Sequence[str], schema: pa.Schema) -> str:
+        paths = [self._store.path(file) for file in files]
+        if self._direct:
+            self.files.extend(paths)
+            return duck.parquet_scan(paths)
+        dataset = pads.dataset(
+            paths, schema=_on_disk(schema), format="parquet", filesystem=self._store.fs
+        )
+        return self._register(dataset)
+
+    def _register(self, source: Any) -> str:
+        name = f"_source_{len(self.sources)}"
+        self.sources[name] = source
+        return name
+
+
+def _view(scans: _Scans, entry: Table, uses: Uses) -> str:
+    base = scans.select(replace(entry, schema=_base_schema(entry)))
+    if not entry.joined:
+        return base
+    columns = [f"i.{duck.quoted(name)}" for name in _base_schema(entry).names]
+    joins = []
+    for number, other in enumerate(entry.joined):
+        names = [name for name in other.schema.names if name not in _KEY]
+        if any(uses.may_read(name) for name in names):
+            columns.extend(f"t{number}.{duck.quoted(name)}" for name in names)
+            joins.append(
+                f" LEFT JOIN ({scans.select(other)}) AS t{number}"
+                f" ON t{number}.shard = i.shard AND t{number}.row = i.row"
+            )
+    return f"SELECT {', '.join(columns)} FROM ({base}) AS i{''.join(joins)}"
+
+
+def _base_schema(entry: Table) -> pa.Schema:
+    """Return the columns that come from the table's own parts."""
+    others = {n for other in entry.joined for n in other.schema.names if n not in _KEY}
+    return pa.schema([f for f in entry.schema if f.name not in others])

@@ -1,0 +1,39 @@
+"""Joining a Ray cluster, or starting one on this machine."""
+
+import logging
+import os
+
+import ray
+
+from curation.errors import ResourceError
+
+OBJECT_STORE_BYTES = 256 << 20
+"""Of a Ray that Longtail starts itself: only specifications and small answers pass through it."""
+
+
+def connect(address: str | None) -> bool:
+    """Join the cluster at `address` or in `RAY_ADDRESS`; else start Ray on this machine.
+
+    Returns:
+        Whether Ray was started here, so that it must be stopped here too.
+
+    Raises:
+        ResourceError: No cluster answers at the address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None or address == "local":
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            logging_level=logging.ERROR,
+            log_to_driver=True,
+        )
+        return True
+    try:
+        ray.init(address=address, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        message = f"{address}: no Ray cluster answers there; check the address, or leave it out"
+        raise ResourceError(message) from error
+    return False

@@ -1,0 +1,64 @@
+"""From a pipeline file to a session and a runner: what the command line and the Ray jobs share."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from curation.config import read_text
+from curation.dataset import Dataset
+from curation.pipeline.config import PipelineConfig, parse_pipeline
+from curation.pipeline.local_runner import LocalRunner
+from curation.pipeline.plan import Plan
+from curation.pipeline.runner import Runner
+from curation.pipeline.session import Event, Session
+from curation.pipeline.summary import RunSummary
+from stages.registry import STAGES
+
+
+def open_session(path: Path, overrides: Sequence[str] = ()) -> Session:
+    """Read and check a pipeline file."""
+    text = read_text(path)
+    config = parse_pipeline(text, str(path), overrides)
+    return Session(config, config.to_yaml() if overrides else text, STAGES)
+
+
+def plan_pipeline(path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """Say what a run would do now; the source is not listed."""
+    session = open_session(path, overrides)
+    return session.plan(Dataset.open(session.config.dataset))
+
+
+def curate(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    runner: str = "ray",
+    workers: int | None = None,
+    retry_quarantined: bool = False,
+    address: str | None = None,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> RunSummary:
+    """Run a pipeline file; see `Session.run`."""
+    session = open_session(path, overrides)
+    return session.run(
+        runner_factory(runner, session.config, address),
+        runner_name=runner,
+        workers=workers,
+        retry_quarantined=retry_quarantined,
+        on_event=on_event,
+    )
+
+
+def runner_factory(
+    runner: str, config: PipelineConfig, address: str | None = None
+) -> Callable[[], Runner]:
+    """Return what makes the runner; Ray is imported only when it is called."""
+    if runner == "local":
+        return LocalRunner
+
+    def make() -> Runner:
+        from jobs.ray_runner import RayRunner
+
+        run = config.run
+        return RayRunner(address, start_timeout_s=run.start_timeout_s, max_nodes=run.max_nodes)
+
+    return make

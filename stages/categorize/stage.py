@@ -1,0 +1,79 @@
+"""The stage `categorize`: vectors in, category paths out."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curation.pipeline.stage import FittedStage, Shard
+from schemas.categorize import CATEGORIZE
+from schemas.error_codes import row_error
+from stages.categorize.categorizers import CATEGORIZERS, CategorizeConfig, Categorizer
+
+VECTOR = "embed.vector"
+
+
+class CategorizeStage(FittedStage[CategorizeConfig]):
+    """The category of every image that has a vector, from categories found on a sample."""
+
+    name = "categorize"
+    config_type = CategorizeConfig
+    backend_key = "categorizer"
+    backends = CATEGORIZERS
+    default_backend = "clusters"
+
+    def __init__(
+        self, config: CategorizeConfig, artifact: Mapping[str, bytes] | None = None
+    ) -> None:
+        super().__init__(config, artifact)
+        self._categorizer = cast(Categorizer, self.backend(config))
+        self._paths: Sequence[str] = ()
+
+    def reads(self) -> tuple[str, ...]:
+        return (VECTOR,)
+
+    def writes(self) -> pa.Schema:
+        return CATEGORIZE
+
+    def fit_reads(self) -> tuple[str, ...]:
+        return (VECTOR,)
+
+    def fit_sample(self) -> tuple[int, int]:
+        return self.config.sample_rows, self.config.seed
+
+    def fit(self, sample: pa.Table) -> Mapping[str, bytes]:
+        assert len(sample), "the contract promises a row"
+        return self._categorizer.fit(_matrix(sample[VECTOR]))
+
+    def setup(self) -> None:
+        assert self.artifact is not None, "the runner fits before it categorizes"
+        self._paths = self._categorizer.load(self.artifact)
+
+    def process(self, shard: Shard) -> pa.Table:
+        column = shard.column(VECTOR)
+        known = column.is_valid().to_numpy()
+        found = self._categorizer.assign(_matrix(column.drop_null()))
+        leaf = np.zeros(len(shard), np.int32)
+        distance = np.zeros(len(shard), np.float32)
+        leaf[known] = found.leaves
+        distance[known] = found.distances
+        leaves = pa.array(leaf, mask=~known)
+        error = row_error("missing_input", column=VECTOR)
+        return pa.table(
+            [
+                pa.array(self._paths, pa.string()).take(leaves),
+                leaves,
+                pa.array(distance, mask=~known),
+                pa.array([None if there else error for there in known], pa.string()),
+            ],
+            schema=CATEGORIZE,
+        )
+
+
+def _matrix(column: pa.ChunkedArray) -> NDArray[np.float16]:
+    """Return a column of vectors without nulls as (rows, dimension)."""
+    chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    flat = np.concatenate([np.zeros(0, np.float16), *chunks])
+    return flat.reshape(len(column), column.type.list_size)

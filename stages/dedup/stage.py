@@ -1,0 +1,168 @@
+"""The dedup stage: duplicate groups of a whole dataset."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, model_validator
+
+from curation.config import Config
+from curation.pipeline.stage import RelationStage
+from schemas.columns import IDENTITY
+from schemas.dedup import DEDUP, DEDUP_EDGES
+from schemas.error_codes import row_error
+from stages.dedup.facts import group_facts
+from stages.dedup.groups import (
+    CONTENT,
+    Links,
+    content_codes,
+    cut_large,
+    distinct_contents,
+    group_rows,
+)
+from stages.dedup.matchers import (
+    DHASH,
+    ENTROPY,
+    PHASH,
+    Index,
+    near,
+    no_signatures,
+    signatures,
+)
+
+
+class PerceptualConfig(Config):
+    """When two images look the same.
+
+    Attributes:
+        radius: Greatest Hamming distance of the pHashes, of 64 bits.
+        check_radius: Greatest Hamming distance of the dHashes, of 64 bits; 64 turns the check off.
+        min_entropy: Bits of the luma histogram below which an image is linked by content only.
+        max_group: Different contents that a group may have before its longest links are cut.
+    """
+
+    radius: int = Field(default=8, ge=0, le=31)
+    check_radius: int = Field(default=20, ge=0, le=64)
+    min_entropy: float = Field(default=3.0, ge=0, le=8)
+    max_group: int = Field(default=1000, ge=1)
+
+
+class DedupConfig(Config):
+    """What counts as a duplicate.
+
+    Attributes:
+        exact: Link files with the same bytes.
+        perceptual: Link images that look the same; null to leave that out.
+    """
+
+    exact: bool = True
+    perceptual: PerceptualConfig | None = PerceptualConfig()
+
+    @model_validator(mode="after")
+    def _compares_something(self) -> "DedupConfig":
+        if not self.exact and self.perceptual is None:
+            message = "exact and perceptual are both off, so nothing is compared; leave one on"
+            raise ValueError(message)
+        return self
+
+
+class DedupStage(RelationStage[DedupConfig]):
+    """Find the duplicate group of every image, by content and by perceptual hashes.
+
+    Edges exist only between different perceptual hashes; what is equal, content or hashes, is found
+    by sorting when the groups are made.
+    """
+
+    name = "dedup"
+    config_type = DedupConfig
+
+    def reads(self) -> tuple[str, ...]:
+        return (CONTENT,) if self.config.perceptual is None else (CONTENT, PHASH, DHASH, ENTROPY)
+
+    def writes(self) -> pa.Schema:
+        return DEDUP
+
+    def edge_schema(self) -> pa.Schema:
+        return DEDUP_EDGES
+
+    def edges(self, left: pa.Table, right: pa.Table | None) -> pa.Table:
+        config = self.config.perceptual
+        if config is None:
+            return DEDUP_EDGES.empty_table()
+        lefts = signatures(left, config.min_entropy)
+        rights = None if right is None else signatures(right, config.min_entropy)
+        i, j, distance = near(lefts, rights, config.radius, config.check_radius)
+        order = np.lexsort((j, i))
+        second, seconds = (left, lefts) if right is None or rights is None else (right, rights)
+        columns = [
+            *_identity(left, lefts.first_row[i[order]]),
+            *_identity(second, seconds.first_row[j[order]]),
+            pa.array(distance[order], pa.int16()),
+        ]
+        return pa.table(columns, schema=DEDUP_EDGES)
+
+    def groups(
+        self, rows: pa.Table, edges: Iterable[pa.Table]
+    ) -> tuple[pa.Table, Mapping[str, Any]]:
+        config = self.config.perceptual
+        contents = content_codes(rows)
+        found = no_signatures(len(rows)) if config is None else signatures(rows, config.min_entropy)
+        links = _links(rows, found.of_row, len(found), edges)
+        weights = distinct_contents(found.of_row, contents, len(found))
+        cut = cut_large(links, weights, config.max_group if config is not None else len(rows))
+        ids = rows["image_id"].combine_chunks()
+        groups = group_rows(ids, contents if self.config.exact else None, found.of_row, cut)
+        linked = pa.array(groups.distance >= 0)
+        method = pc.if_else(pa.array(groups.is_exact), "exact", "perceptual")
+        columns = [
+            ids.take(pa.array(groups.first[groups.label])),
+            pa.array(groups.distance, pa.int16(), mask=groups.distance < 0),
+            pc.if_else(linked, method, pa.scalar(None, pa.string())),
+            self._errors(rows),
+        ]
+        facts = group_facts(ids, contents, found, weights, links, cut, groups)
+        return pa.table(columns, schema=DEDUP), facts
+
+    def _errors(self, rows: pa.Table) -> pa.Array:
+        """Name the first column that a row lacks."""
+        error: Any = pa.nulls(len(rows), pa.string())
+        for logical in self.reads():
+            missing = rows[logical].is_null().combine_chunks()
+            text = row_error("missing_input", column=logical)
+            error = pc.coalesce(error, pc.if_else(missing, text, pa.scalar(None, pa.string())))
+        return error
+
+
+def _identity(rows: pa.Table, positions: Index) -> list[pa.ChunkedArray]:
+    taken = rows.select([f.name for f in IDENTITY]).take(pa.array(positions, pa.int64()))
+    return list(taken.columns)
+
+
+def _links(rows: pa.Table, of_row: Index, num_signatures: int, edges: Iterable[pa.Table]) -> Links:
+    """Turn edges between rows into links between signatures, each once, in a fixed order.
+
+    A pair of signatures that stands in many pairs of blocks has an edge in each of them.
+    """
+    keys = _keys(rows["shard"], rows["row"])
+    order = np.argsort(keys, kind="stable")
+    found = [np.empty(0, np.int64)]
+    distances = [np.empty(0, np.int16)]
+    for table in edges:
+        ends = []
+        for side in ("left", "right"):
+            wanted = _keys(table[f"{side}_shard"], table[f"{side}_row"])
+            ends.append(of_row[order[np.searchsorted(keys, wanted, sorter=order)]])
+        low, high = np.minimum(*ends), np.maximum(*ends)
+        assert not len(low) or low.min() >= 0, "an edge of a row without signature"
+        found.append(low * num_signatures + high)
+        distances.append(table["distance"].to_numpy())
+    pairs, first = np.unique(np.concatenate(found), return_index=True)
+    left, right = np.divmod(pairs, max(num_signatures, 1))
+    return Links(left, right, np.concatenate(distances)[first])
+
+
+def _keys(shards: pa.ChunkedArray, rows: pa.ChunkedArray) -> Index:
+    high = shards.to_numpy().astype(np.int64) << 32
+    return np.asarray(high + rows.to_numpy(), dtype=np.int64)

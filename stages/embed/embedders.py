@@ -1,0 +1,111 @@
+"""The embedders that `embed` can use, by name."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from curation.config import Config
+from curation.pixels import PixelSpec
+from stages.embed.bands import Bank, make_bank
+from stages.embed.descriptor import DIMENSION, Weights, describe
+
+
+class EmbedConfig(Config):
+    """What every embedder has.
+
+    Attributes:
+        embedder: Name of the embedder.
+    """
+
+    embedder: str = "descriptor"
+
+
+class Embedder(ABC):
+    """Turns images into vectors; length 1 and half precision are the stage's business.
+
+    Attributes:
+        version: Raised whenever the same image may give another vector.
+        config_type: The embedder's configuration.
+        batch_size: Images that `embed` takes at once, at most.
+    """
+
+    version: ClassVar[int]
+    config_type: ClassVar[type[EmbedConfig]]
+    batch_size: ClassVar[int] = 1
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """Length of a vector; known before `setup`."""
+
+    @abstractmethod
+    def pixels(self) -> PixelSpec:
+        """Return how the embedder wants to see images."""
+
+    def digests(self) -> Mapping[str, str]:
+        """Return digests of weights, which enter the fingerprint."""
+        return {}
+
+    @abstractmethod
+    def setup(self) -> None:
+        """Load what `embed` needs."""
+
+    @abstractmethod
+    def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.floating[Any]]:
+        """Return (len(images), dimension), in order.
+
+        A vector depends on its own image alone, to the last bit: a library whose sums change with
+        the size of a batch gets batches padded to one size. A vector that cannot be had is NaN.
+        """
+
+
+class DescriptorConfig(EmbedConfig):
+    """Shape, texture and colour, without learned weights.
+
+    Attributes:
+        texture_weight: Share of texture in the cosine of two images.
+        color_weight: Share of colour; what the two leave is the share of shape.
+    """
+
+    embedder: Literal["descriptor"] = "descriptor"
+    texture_weight: float = Field(default=0.35, ge=0, le=1)
+    color_weight: float = Field(default=0.25, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _at_most_whole(self) -> Self:
+        if (total := self.texture_weight + self.color_weight) > 1:
+            message = f"texture_weight and color_weight add up to {total:g}, expected at most 1"
+            raise ValueError(message)
+        return self
+
+
+class DescriptorEmbedder(Embedder):
+    """The embedded embedder: `stages.embed.descriptor` says what it can and cannot see."""
+
+    version = 1
+    config_type = DescriptorConfig
+
+    def __init__(self, config: DescriptorConfig) -> None:
+        self._weights = Weights(texture=config.texture_weight, color=config.color_weight)
+        self._bank: Bank = ()
+
+    @property
+    def dimension(self) -> int:
+        return DIMENSION
+
+    def pixels(self) -> PixelSpec:
+        # What `inspect` asks for by default: both then share one view of every image.
+        return PixelSpec()
+
+    def setup(self) -> None:
+        self._bank = make_bank()
+
+    def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.floating[Any]]:
+        return np.stack([describe(image, self._bank, self._weights) for image in images])
+
+
+EMBEDDERS: dict[str, type[Embedder]] = {"descriptor": DescriptorEmbedder}

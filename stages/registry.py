@@ -1,0 +1,18 @@
+"""Every stage that a pipeline file may name.
+
+Importing this module loads no heavy package: stages import those in `setup` or where they use them.
+"""
+
+from typing import Any
+
+from curation.pipeline.stage import Stage
+from stages.categorize.stage import CategorizeStage
+from stages.dedup.stage import DedupStage
+from stages.embed.stage import EmbedStage
+
+STAGES: dict[str, type[Stage[Any]]] = {
+    "categorize": CategorizeStage,
+    "dedup": DedupStage,
+    "embed": EmbedStage,
+}
+"""Name in YAML -> class."""

@@ -1,0 +1,99 @@
+"""A small lake, a dataset with tiny shards, and a driver in a few lines."""
+
+import os
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from curation.dataset import Dataset
+from curation.ingest.config import SourceConfig
+from curation.ingest.make_shard import make_image_shard
+from curation.ingest.tombstones import read_tombstones
+from curation.ingest.work_list import freeze_lists, pending_shards, shard_rows
+from curation.tables import to_parquet
+from schemas.dataset import images_path
+
+TIME_NS = 1_700_000_000_000_000_000
+
+
+@pytest.fixture
+def lake(tmp_path):
+    folder = tmp_path / "lake"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def write():
+    """Write files below a folder; each has the same time unless another is given."""
+
+    def write_files(folder: Path, files: dict[bytes, bytes], time_ns: int = TIME_NS) -> None:
+        for key, data in files.items():
+            path = os.fsencode(folder) + b"/" + key
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(data)
+            os.utime(path, ns=(time_ns, time_ns))
+
+    return write_files
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return Dataset.open_or_create(str(tmp_path / "dataset"), max_shard_rows=3)
+
+
+@pytest.fixture
+def source(lake):
+    return SourceConfig(name="lake", roots=(str(lake),), list_shards=2)
+
+
+@pytest.fixture
+def make_shards():
+    """Make every shard that is listed and missing; return their numbers."""
+
+    def make(dataset: Dataset, source: SourceConfig) -> list[int]:
+        pending = pending_shards(dataset)
+        for shard, (seq, number) in pending.items():
+            rows = shard_rows(dataset, shard, seq, number)
+            table = make_image_shard(rows, source, read_tombstones(dataset))
+            dataset.store.put(images_path(shard), to_parquet(table))
+        return list(pending)
+
+    return make
+
+
+@pytest.fixture
+def ingest(make_shards):
+    """Run one ingest to its end; return the shards that it made."""
+
+    def run(dataset: Dataset, source: SourceConfig) -> list[int]:
+        for _ in freeze_lists(dataset, source):
+            pass
+        return make_shards(dataset, source)
+
+    return run
+
+
+@pytest.fixture
+def lines():
+    """Return the (key, change) lines of an ingest, list by list."""
+
+    def read(dataset: Dataset, seq: int) -> list[list[tuple[str, str]]]:
+        state = next(state for state in dataset.ingests() if state.seq == seq)
+        tables = [dataset.read_list(seq, number, ["key", "change"]) for number in state.lists]
+        return [[(row["key"], row["change"]) for row in table.to_pylist()] for table in tables]
+
+    return read
+
+
+@pytest.fixture
+def memory():
+    """The memory file system, empty before and after."""
+    fs = fsspec.filesystem("memory")
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
+    yield fs
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]

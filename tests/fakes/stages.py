@@ -1,0 +1,296 @@
+"""Stages that measure little, and one that does every bad thing a stage can do."""
+
+import ctypes
+import json
+import os
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.config import Config
+from curation.pipeline.stage import FittedStage, RelationStage, Shard, Stage
+from curation.pixels import PixelSpec
+from schemas.columns import UUID, column, table
+from schemas.error_codes import row_error
+from tests.fakes import faults
+
+faults.install()
+
+_ERROR = column("error", pa.string(), "Why there is no value.")
+
+
+class LumaConfig(Config):
+    """Settings of `luma`."""
+
+    size_px: int = 16
+    background: tuple[int, int, int] = (255, 255, 255)
+
+
+class LumaStage(Stage[LumaConfig]):
+    """The mean of all channels of a small view."""
+
+    name = "luma"
+    config_type = LumaConfig
+
+    def reads(self) -> tuple[str, ...]:
+        """Only pixels."""
+        return ()
+
+    def writes(self) -> pa.Schema:
+        """The mean, and why there is none."""
+        return table("luma", column("mean", pa.int32(), "Mean, in thousandths."), _ERROR)
+
+    def pixels(self) -> PixelSpec:
+        """A small view."""
+        return PixelSpec(size_px=self.config.size_px, background=self.config.background)
+
+    def process(self, shard: Shard) -> pa.Table:
+        """Average each view."""
+        means: list[int | None] = []
+        errors: list[str | None] = []
+        for view in shard.views():
+            bad = isinstance(view, str)
+            means.append(None if bad else int(view.pixels.mean() * 1000))
+            errors.append(view if bad else None)
+        return pa.table({"mean": pa.array(means, pa.int32()), "error": pa.array(errors)}).cast(
+            pa.schema([("mean", pa.int32()), ("error", pa.string())])
+        )
+
+
+class DoubleConfig(Config):
+    """Settings of `double`."""
+
+    factor: int = 2
+
+
+class DoubleStage(Stage[DoubleConfig]):
+    """Multiplies what `luma` wrote."""
+
+    name = "double"
+    config_type = DoubleConfig
+
+    def reads(self) -> tuple[str, ...]:
+        """The mean."""
+        return ("luma.mean",)
+
+    def writes(self) -> pa.Schema:
+        """The product."""
+        return table("double", column("value", pa.int32(), "Mean times factor."), _ERROR)
+
+    def process(self, shard: Shard) -> pa.Table:
+        """Multiply."""
+        mean = shard.column("luma.mean")
+        missing = row_error("missing_input", column="luma.mean")
+        errors = pc.if_else(pc.is_null(mean), missing, pa.scalar(None, pa.string()))
+        return pa.table({"value": pc.multiply(mean, self.config.factor), "error": errors}).cast(
+            pa.schema([("value", pa.int32()), ("error", pa.string())])
+        )
+
+
+class BadConfig(Config):
+    """Settings of `bad`.
+
+    Attributes:
+        what: What it does.
+        key: To rows whose key contains this; empty for the whole shard, outside the row loop.
+        shard: To this shard only; -1 for all.
+        once: A file that it makes the first time; while it is there, nothing bad happens.
+    """
+
+    what: Literal[
+        "nothing",
+        "segfault",
+        "hang",
+        "eat_memory",
+        "exit",
+        "raise",
+        "kill_parent",
+        "drop_row",
+        "nan",
+        "wrong_type",
+    ] = "nothing"
+    key: str = ""
+    shard: int = -1
+    once: str = ""
+    reads_luma: bool = False
+
+
+class BadStage(Stage[BadConfig]):
+    """Does what stages must not do, where it is told to."""
+
+    name = "bad"
+    config_type = BadConfig
+
+    def reads(self) -> tuple[str, ...]:
+        """The key, to choose victims by."""
+        return (
+            ("images.source_key", "luma.mean") if self.config.reads_luma else ("images.source_key",)
+        )
+
+    def writes(self) -> pa.Schema:
+        """The length of the key."""
+        return table("bad", column("length", pa.float32(), "Length of the key."), _ERROR)
+
+    def process(self, shard: Shard) -> pa.Table:
+        """Measure keys, until the chosen row or shard comes."""
+        config = self.config
+        keys = shard.column("images.source_key").to_pylist()
+        here = config.shard in (-1, shard.number) and not self._is_over()
+        if here and not config.key:
+            self._misbehave()
+        values = []
+        for position in shard.rows():
+            if here and config.key and config.key in keys[position]:
+                self._misbehave()
+            values.append(float(len(keys[position])))
+        if here and config.what == "nan" and values:
+            values[0] = float("nan")
+        if here and config.what == "drop_row":
+            values = values[1:]
+        kind = pa.float64() if here and config.what == "wrong_type" else pa.float32()
+        nothing = pa.nulls(len(values), pa.string())
+        return pa.table({"length": pa.array(values, kind), "error": nothing})
+
+    def _is_over(self) -> bool:
+        if not self.config.once:
+            return False
+        if os.path.exists(self.config.once):
+            return True
+        with open(self.config.once, "x"):
+            return False
+
+    def _misbehave(self) -> None:
+        what = self.config.what
+        if what == "segfault":
+            ctypes.string_at(0)
+        elif what == "hang":
+            time.sleep(3600)
+        elif what == "eat_memory":
+            bytearray(1 << 45)
+        elif what == "exit":
+            os._exit(3)
+        elif what == "raise":
+            message = "told to"
+            raise ValueError(message)
+        elif what == "kill_parent":
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(3600)
+
+
+class MiddleConfig(Config):
+    """Settings of `middle`."""
+
+    sample_rows: int = 1000
+    seed: int = 0
+
+
+class MiddleStage(FittedStage[MiddleConfig]):
+    """Says whether an image is brighter than the median of the fitted sample."""
+
+    name = "middle"
+    config_type = MiddleConfig
+
+    def reads(self) -> tuple[str, ...]:
+        """The mean."""
+        return ("luma.mean",)
+
+    def fit_reads(self) -> tuple[str, ...]:
+        """The mean."""
+        return ("luma.mean",)
+
+    def fit_sample(self) -> tuple[int, int]:
+        """All, for small tests."""
+        return self.config.sample_rows, self.config.seed
+
+    def fit(self, sample: pa.Table) -> Mapping[str, bytes]:
+        """Keep the median."""
+        values = sorted(sample["luma.mean"].to_pylist())
+        return {"median.json": json.dumps(values[len(values) // 2]).encode()}
+
+    def writes(self) -> pa.Schema:
+        """The side."""
+        return table("middle", column("above", pa.bool_(), "Above the median."), _ERROR)
+
+    def setup(self) -> None:
+        """Read the median."""
+        if self.artifact is not None:
+            self.median = json.loads(self.artifact["median.json"])
+
+    def process(self, shard: Shard) -> pa.Table:
+        """Compare."""
+        mean = shard.column("luma.mean")
+        missing = row_error("missing_input", column="luma.mean")
+        errors = pc.if_else(pc.is_null(mean), missing, pa.scalar(None, pa.string()))
+        return pa.table({"above": pc.greater(mean, self.median), "error": errors}).cast(
+            pa.schema([("above", pa.bool_()), ("error", pa.string())])
+        )
+
+
+class TwinsStage(RelationStage[Config]):
+    """Groups rows of equal content."""
+
+    name = "twins"
+    config_type = Config
+
+    def reads(self) -> tuple[str, ...]:
+        """The content's hash."""
+        return ("images.content_sha256",)
+
+    def writes(self) -> pa.Schema:
+        """The group."""
+        field = column("group", UUID, "Smallest id of the group.", logical="uuid")
+        return table("twins", field, _ERROR)
+
+    def edge_schema(self) -> pa.Schema:
+        """A pair."""
+        return pa.schema([("a", UUID), ("b", UUID)])
+
+    def edges(self, left: pa.Table, right: pa.Table | None) -> pa.Table:
+        """Link every two rows of equal content."""
+        other = left if right is None else right
+        pairs = [
+            (a["image_id"], b["image_id"])
+            for a in left.to_pylist()
+            for b in other.to_pylist()
+            if a["images.content_sha256"] == b["images.content_sha256"]
+            and a["image_id"] != b["image_id"]
+        ]
+        return pa.table([[a for a, _ in pairs], [b for _, b in pairs]], schema=self.edge_schema())
+
+    def groups(
+        self, rows: pa.Table, edges: Iterable[pa.Table]
+    ) -> tuple[pa.Table, Mapping[str, Any]]:
+        """Take the smallest id that a row is linked to."""
+        smallest = {i: i for i in rows["image_id"].to_pylist()}
+        num_edges = 0
+        for part in edges:
+            num_edges += len(part)
+            for pair in part.to_pylist():
+                low = min(pair["a"], pair["b"])
+                for side in ("a", "b"):
+                    smallest[pair[side]] = min(smallest[pair[side]], low)
+        groups = [smallest[i] for i in rows["image_id"].to_pylist()]
+        nothing = pa.nulls(len(rows), pa.string())
+        return pa.table({"group": pa.array(groups, UUID), "error": nothing}), {"edges": num_edges}
+
+
+class HeavyStage(DoubleStage):
+    """As `double`, in a pool of its own."""
+
+    name = "heavy"
+    resources: ClassVar = DoubleStage.resources.__class__(cpus=1.0, own_pool=True)
+
+    def writes(self) -> pa.Schema:
+        """The product."""
+        return table("heavy", column("value", pa.int32(), "Mean times factor."), _ERROR)
+
+
+STAGES: dict[str, type[Stage[Any]]] = {
+    stage.name: stage
+    for stage in (LumaStage, DoubleStage, BadStage, MiddleStage, TwinsStage, HeavyStage)
+}
+"""The registry that tests give to plans and runners."""
