@@ -64,6 +64,19 @@ def query(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
         raise _wrong(error, ()) from error
 
 
+def query(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
+    """Run a query of ours and return its whole result, so that the connection is free again.
+
+    Raises:
+        QueryError: DuckDB's words, in a sentence.
+    """
+    try:
+        result: pa.Table = connection.sql(text).to_arrow_table()
+    except (duckdb.Error, pa.ArrowException) as error:
+        raise _wrong(error, ()) from error
+    return result
+
+
 @dataclass(frozen=True)
 class Statement:
     """A user's statement that passed every check.
@@ -93,12 +106,13 @@ def parse(text: str, offered: Collection[str]) -> Statement:
         statements = duckdb.extract_statements(text)
     except duckdb.Error as error:
         raise _wrong(error, ()) from error
-    except ValueError as error:  # a kind of statement that the binding has no name for
-        raise _refused("this statement") from error
     if len(statements) != 1:
         message = f"expected one SELECT or EXPLAIN, found {len(statements)} statements"
         raise QueryError(message)
-    kind = statements[0].type.name
+    try:
+        kind = statements[0].type.name
+    except ValueError:  # CONNECT and others, for which the binding has no name
+        kind = "this statement"
     if kind == "MULTI":
         message = "PIVOT needs its values here, as in PIVOT x ON a IN (1, 2) USING count(*)"
         raise QueryError(message)
@@ -288,14 +302,12 @@ def _wrong(error: Exception, known: Collection[str]) -> QueryError:
     """Put DuckDB's words in a sentence, with the nearest column that there is."""
     words = str(error)
     line = re.search(r"\n\nLINE \d+: (.*)", words)
-    # Behind these follow long lists of overloads, and a drawing of the place.
-    words = re.split(r"\n\nLINE|\n\s*Candidate functions|\n\nHint", words)[0]
+    # Behind these follow long lists of overloads or columns, and a drawing of the place.
+    words = re.split(r"\n\nLINE|\n\s*Candidate (?:functions|bindings)|\n\nHint", words)[0]
     words = re.sub(r"^(?:\w+ )*Error: ", "", words)
     words = " ".join(words.split()).rstrip("!.")
     hint = ""
-    if "Candidate bindings" not in words and (
-        name := re.search(r'column (?:named )?"(.+?)"', words)
-    ):
+    if name := re.search(r'column (?:named )?"(.+?)"', words):
         hint = nearest(name[1].rsplit(".", 1)[-1], sorted(known))
     near = f", in: {line[1].strip()}" if line else ""
     return QueryError(f"the SQL is wrong: {words}{hint}{near}")

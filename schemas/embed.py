@@ -14,7 +14,7 @@ def embed_table(dimension: int) -> pa.Schema:
         "embed",
         column(
             "vector",
-            pa.list_(pa.float16(), dimension),
+            pa.list_(pa.field("element", pa.float16()), dimension),  # the name that Parquet gives
             "What the image looks like, scaled to length 1 and then rounded to half precision: the "
             "inner product of two vectors is their cosine, to 0.001. Null where there is an error.",
             unit="-1..1",

@@ -6,13 +6,17 @@ Importing this module loads no heavy package: stages import those in `setup` or 
 from typing import Any
 
 from curation.pipeline.stage import Stage
+from stages.aesthetic.stage import AestheticStage
 from stages.categorize.stage import CategorizeStage
 from stages.dedup.stage import DedupStage
 from stages.embed.stage import EmbedStage
+from stages.inspect.stage import InspectStage
 
 STAGES: dict[str, type[Stage[Any]]] = {
+    "aesthetic": AestheticStage,
     "categorize": CategorizeStage,
     "dedup": DedupStage,
     "embed": EmbedStage,
+    "inspect": InspectStage,
 }
 """Name in YAML -> class."""

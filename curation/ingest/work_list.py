@@ -73,7 +73,7 @@ class _Position:
 
 def freeze_lists(
     dataset: Dataset, source: SourceConfig, *, roots: Sequence[Root] | None = None
-) -> Iterator[FrozenList]:
+) -> Generator[FrozenList, None, None]:
     """Begin or resume an ingest: list the source, and freeze one list after another.
 
     The request is checked before this returns. The iterator lists as it is drained and yields each
@@ -116,7 +116,7 @@ def shard_rows(dataset: Dataset, shard: int, seq: int, number: int) -> pa.Table:
 
 def _freeze(
     dataset: Dataset, source: SourceConfig, roots: Sequence[Root], position: _Position
-) -> Iterator[FrozenList]:
+) -> Generator[FrozenList, None, None]:
     while not position.ended:
         lost = yield from _freeze_from(dataset, source, roots, position)
         if lost is None:

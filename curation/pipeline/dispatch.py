@@ -74,6 +74,8 @@ class Dispatch:
         prior: Charges so far of (step, task name), from charge sheets written by earlier runs.
         on_charge: Called with (task, step, all charges, quarantined) before the next try.
         on_end: Called when a step has ended for good.
+        is_made: Says of (task, step) whether its file exists; asked when a worker died, so that
+            steps that it had finished are not charged.
     """
 
     def __init__(
@@ -82,11 +84,13 @@ class Dispatch:
         prior: Callable[[str, str], list[Charge]],
         on_charge: Callable[[Task, str, list[Charge], bool], None],
         on_end: Callable[[StepEnd], None],
+        is_made: Callable[[Task, str], bool] = lambda task, step: False,
     ) -> None:
         self._dependants = dependants
         self._prior = prior
         self._on_charge = on_charge
         self._on_end = on_end
+        self._is_made = is_made
         self._ready: OrderedDict[str, _Entry] = OrderedDict()
         self._waiting: dict[str, _Entry] = {}
         self._running: dict[str, _Entry] = {}
@@ -154,10 +158,21 @@ class Dispatch:
         self._go_on(entry, again)
 
     def died(self, key: str, worker: str, code: str, text: str) -> None:
-        """Charge the first step of a task whose worker died on a live node, or did not answer."""
+        """Take in that a worker died on a live node, or did not answer.
+
+        Charged is the first step that it had not finished.
+        """
         entry = self._running[key]
-        steps = {step: StepResult("skipped") for step in entry.steps}
-        steps[entry.steps[0]] = StepResult("failed", code=code, text=text)
+        steps: dict[str, StepResult] = {}
+        charged = False
+        for step in entry.steps:
+            if not charged and self._is_made(entry.task, step):
+                steps[step] = StepResult("done", entry.task.num_rows)
+            elif not charged:
+                steps[step] = StepResult("failed", code=code, text=text)
+                charged = True
+            else:
+                steps[step] = StepResult("skipped")
         self.finished(key, TaskResult(steps), worker)
 
     def lost(self, key: str, worker: str, text: str) -> None:

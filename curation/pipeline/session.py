@@ -228,6 +228,7 @@ class _Waves:
             lambda step, name: read_charges(self.dataset, step, spec.fingerprint(step), name),
             charged,
             ended,
+            lambda task, step: self._is_made(spec, task, step),
         )
         known = set()
         for task in plan.tasks:
@@ -238,6 +239,14 @@ class _Waves:
         watch.begin(plan, dispatch, feed)
         self.on_event({"event": "wave", "number": self.summary.waves, "kind": plan.wave})
         self.runner.run(spec, pools, dispatch, feed, watch.tick)
+
+    def _is_made(self, spec: WorkerSpec, task: Task, step: str) -> bool:
+        if task.shard is None:
+            return False
+        if step == paths.IMAGES:
+            return self.dataset.store.exists(paths.images_path(task.shard))
+        fingerprint = spec.fingerprint(step)
+        return self.dataset.store.exists(paths.instance_path(step, fingerprint, task.shard))
 
     def _begin(self, pools: Sequence[Pool]) -> None:
         name = f"pipelines/{self.session.config.name}.yaml"

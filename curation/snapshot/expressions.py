@@ -45,7 +45,7 @@ _WORDS = {
 }
 
 _TOKENS = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\s+|--|/\*|\$|.""", re.DOTALL)
-_ESCAPED_STRING = re.compile(r"(?<![A-Za-z0-9_])[eE]'")
+_ESCAPE_PREFIX = re.compile(r"(?:^|[^A-Za-z0-9_])[eE]$")
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,11 @@ def collapse_whitespace(text: str, where: str) -> str:
     Raises:
         SnapshotError: There is a comment, an E'' string or a `$`, whose ends this cannot tell.
     """
-    if _ESCAPED_STRING.search(text):
-        message = f"{where}: E'...' strings are refused; write the characters themselves"
-        raise SnapshotError(message)
-    parts = []
+    parts: list[str] = []
     for token in _TOKENS.findall(text):
+        if token.startswith("'") and _ESCAPE_PREFIX.search("".join(parts[-2:])):
+            message = f"{where}: E'...' strings are refused; write the characters themselves"
+            raise SnapshotError(message)
         if token in ("--", "/*"):
             message = f"{where}: comments are refused in SQL; write them in the YAML, after a #"
             raise SnapshotError(message)
@@ -105,7 +105,11 @@ def collapse_whitespace(text: str, where: str) -> str:
             message = f"{where}: `$` is refused outside quotes; write the value itself"
             raise SnapshotError(message)
         parts.append(" " if token.isspace() else token)
-    return "".join(parts).strip()
+    sql = "".join(parts).strip()
+    if not sql:
+        message = f"{where}: expected one SQL expression, found nothing"
+        raise SnapshotError(message)
+    return sql
 
 
 def _only_value(tree: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -169,7 +173,8 @@ class _Checker:
         if name in bound:
             return
         if name not in self.known:
-            message = f"{self.where}: there is no column {'.'.join(names)}{nearest(name, sorted(self.known))}"
+            hint = nearest(name, sorted(self.known))
+            message = f"{self.where}: there is no column {'.'.join(names)}{hint}"
             raise SnapshotError(message)
         self.columns.add(name)
 

@@ -19,7 +19,7 @@ _OCTAVES = ((32, 64), (16, 32), (8, 16), (4, 16))
 """Centre of each octave in cycles a field, and the edge of the grid that its responses lie on."""
 
 NUM_BANDS = len(_OCTAVES) * NUM_ORIENTATIONS
-_SILENT = 1e-3  # a response below this, in units of lightness, is rounding of 8-bit pixels
+_SILENT = 1 / 255  # responses below one level of an 8-bit image count as none, gradually
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Responses:
         energy: (bands, cells, cells) root mean square response in each cell, in units of lightness;
             the finest octave first, in it the filter for vertical edges first.
         density: (bands,) mean response over root mean square response: 0.89 for noise, less the
-            more of the image's energy sits in few places, 0 for a band without response.
+            more of the image's energy sits in few places, fading to 0
+            for bands that hardly respond.
     """
 
     energy: NDArray[np.float64]

@@ -24,7 +24,8 @@ _COLOR_PX = 32
 _LAB_ZERO = np.array([0, 128, 128], np.float32)  # of 8-bit Lab
 _LIGHTNESS_BINS = 8
 _HUE_BINS = 8
-_EDGE_BINS = 8  # one for each doubling of the gradient, from 1 of 255 levels
+_EDGE_BINS = 8  # one for each doubling of the gradient
+_FLAT_LEVELS = 2.0  # of 255: what is less steep is flat
 _COLOR_BITS = 5
 _COLOR_RANKS = 2 ** np.arange(8)  # the share of the 1, 2, 4, ..., 128 most frequent colours
 
@@ -112,8 +113,9 @@ def _edges(lightness: NDArray[np.uint8]) -> NDArray[np.float64]:
     levels = lightness.astype(np.float32)
     right = levels[:-1, 1:] - levels[:-1, :-1]
     down = levels[1:, :-1] - levels[:-1, :-1]
-    steepness = np.maximum(right * right + down * down, 1).ravel()
-    doublings = np.minimum(np.log2(steepness) / 2, _EDGE_BINS - 1)
+    steepness = (right * right + down * down).ravel()  # squared
+    doublings = np.log2(np.maximum(steepness, _FLAT_LEVELS**2) / _FLAT_LEVELS**2) / 2
+    doublings = np.minimum(doublings, _EDGE_BINS - 1)
     return _roots(_soft_bins(doublings, np.ones_like(doublings), _EDGE_BINS))
 
 

@@ -181,6 +181,37 @@ class BadStage(Stage[BadConfig]):
             time.sleep(3600)
 
 
+class SlowConfig(Config):
+    """Settings of `slow`."""
+
+    seconds: float = 0.05
+
+
+class SlowStage(Stage[SlowConfig]):
+    """Takes its time over every row, so that a test can kill something meanwhile."""
+
+    name = "slow"
+    config_type = SlowConfig
+
+    def reads(self) -> tuple[str, ...]:
+        """The key."""
+        return ("images.source_key",)
+
+    def writes(self) -> pa.Schema:
+        """The length of the key."""
+        return table("slow", column("length", pa.int32(), "Length of the key."), _ERROR)
+
+    def process(self, shard: Shard) -> pa.Table:
+        """Sleep, then measure."""
+        keys = shard.column("images.source_key").to_pylist()
+        lengths = []
+        for position in shard.rows():
+            time.sleep(self.config.seconds)
+            lengths.append(len(keys[position]))
+        nothing = pa.nulls(len(lengths), pa.string())
+        return pa.table({"length": pa.array(lengths, pa.int32()), "error": nothing})
+
+
 class MiddleConfig(Config):
     """Settings of `middle`."""
 
@@ -291,6 +322,14 @@ class HeavyStage(DoubleStage):
 
 STAGES: dict[str, type[Stage[Any]]] = {
     stage.name: stage
-    for stage in (LumaStage, DoubleStage, BadStage, MiddleStage, TwinsStage, HeavyStage)
+    for stage in (
+        LumaStage,
+        DoubleStage,
+        BadStage,
+        SlowStage,
+        MiddleStage,
+        TwinsStage,
+        HeavyStage,
+    )
 }
 """The registry that tests give to plans and runners."""

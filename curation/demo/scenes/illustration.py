@@ -236,6 +236,6 @@ def _planet(
     if ringed:
         arc = [
             (x + radius * 1.75 * math.cos(a / 40), y + radius * tilt * 0.97 * math.sin(a / 40))
-            for a in range(0, 126)
+            for a in range(126)
         ]
         sheet.line(arc, (*inks[1], 230), radius * 0.1)

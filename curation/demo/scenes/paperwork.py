@@ -50,7 +50,7 @@ def on_desk(job: Job, page: Canvas) -> Image.Image:
         shot = any_shot(rng, job.width / job.height, ("brick", "gravel", "grass", "tissue"))
         sheet = Image.blend(sheet, expose(shot, job.size), rng.uniform(0.3, 0.8))
     spread = max(job.size)
-    for _ in range(rng.choice((0, 1, 2, 3))):
+    for _ in range(rng.choice((1, 1, 2, 3))):
         _lay(sheet, _thing(rng, min(job.size)), rng, (rng.random(), rng.random()), 40)
     picture = page.finish()
     scale = rng.uniform(0.8, 1.12) * min(1.0, spread * 0.75 / picture.height)

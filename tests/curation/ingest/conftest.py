@@ -30,10 +30,9 @@ def write():
 
     def write_files(folder: Path, files: dict[bytes, bytes], time_ns: int = TIME_NS) -> None:
         for key, data in files.items():
-            path = os.fsencode(folder) + b"/" + key
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "wb") as file:
-                file.write(data)
+            path = folder / os.fsdecode(key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
             os.utime(path, ns=(time_ns, time_ns))
 
     return write_files

@@ -17,7 +17,7 @@ class KeptRoot:
 
     def __init__(self, keys, url="kept://root"):
         self.url = url
-        self.skipped = Counter()
+        self.skipped: Counter[str] = Counter()
         self.scanned = []
         self._keys = keys
 
@@ -70,7 +70,9 @@ def test_keys_come_in_byte_order_and_resume_anywhere(keys, data):
 @given(TREES, st.integers(1, 3))
 def test_several_roots_are_one_listing(keys, num_roots):
     """Keys spread over roots come merged in byte order."""
-    parts = [{k for i, k in enumerate(sorted(keys)) if i % num_roots == n} for n in range(num_roots)]
+    parts = [
+        {k for i, k in enumerate(sorted(keys)) if i % num_roots == n} for n in range(num_roots)
+    ]
     roots = [KeptRoot(part) for part in parts if part]
 
     assert keys_of(list_files(roots)) == sorted(keys)
@@ -78,7 +80,7 @@ def test_several_roots_are_one_listing(keys, num_roots):
 
 def test_a_point_sorts_before_a_slash(lake, write):
     """`a.jpg` and `a-b` come before what is in `a/`, as in a list of object keys."""
-    write(lake, {key: b"x" for key in (b"a/z.jpg", b"a.jpg", b"a-b", b"a0", b"a/.b/c")})
+    write(lake, dict.fromkeys((b"a/z.jpg", b"a.jpg", b"a-b", b"a0", b"a/.b/c"), b"x"))
 
     found = keys_of(list_files([LocalRoot(str(lake))]))
 

@@ -1,0 +1,60 @@
+"""The split: one for all images of a duplicate group, drawn from the group's content."""
+
+import hashlib
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.snapshot.config import SplitConfig
+
+TRAIN = "train"
+VALIDATION = "validation"
+SPLITS = (TRAIN, VALIDATION)
+
+NO_SPLIT = -1
+
+
+def split_groups(
+    group: NDArray[np.int64],
+    content: NDArray[np.bytes_],
+    current: NDArray[np.bool_],
+    config: SplitConfig,
+) -> NDArray[np.int8]:
+    """Draw the split of every current row that has content.
+
+    The draw is a hash of the smallest content hash of the group over all current rows, kept or not,
+    so a group keeps its split while its smallest content stays.
+
+    Args:
+        group: (N,), the duplicate group.
+        content: `S32`, (N,); empty where there is none.
+        current: (N,).
+        config: Share and salt.
+
+    Returns:
+        int8, (N,), position in `SPLITS` or `NO_SPLIT`.
+    """
+    split = np.full(len(group), NO_SPLIT, np.int8)
+    rows = np.flatnonzero(current & (content != b""))
+    if not len(rows):
+        return split
+    order = rows[np.lexsort((content[rows], group[rows]))]
+    starts = np.ones(len(order), bool)
+    starts[1:] = np.diff(group[order]) != 0
+    # Exact, so that the border is the same for every machine.
+    limit = int(Fraction(config.validation) * 2**64)
+    drawn = np.array(
+        [_draw(bytes(value), config.salt) < limit for value in content[order[starts]]], np.int8
+    )
+    split[order] = drawn[np.cumsum(starts) - 1]
+    return split
+
+
+def _draw(content: bytes, salt: str) -> int:
+    """Return a number below 2 ** 64, uniform over contents.
+
+    `S32` drops zero bytes at the end, hence the padding.
+    """
+    data = salt.encode() + b"\0" + content.ljust(32, b"\0")
+    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big")

@@ -1,0 +1,48 @@
+"""One Ray cluster of two nodes for all tests here, with a temporary folder and ports of its own."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from PIL import Image
+from ray.cluster_utils import Cluster
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[Cluster]:
+    """Start a head and a second node, two cores each; yield the cluster."""
+    # A short path: Ray's sockets live below it, and their names may have 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="lt-ray-", dir="/tmp", ignore_cleanup_errors=True) as d:
+        arguments = {
+            "num_cpus": 2,
+            "object_store_memory": 100 << 20,
+            "include_dashboard": False,
+            "temp_dir": d,
+        }
+        cluster = Cluster(initialize_head=True, head_node_args=arguments)
+        cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
+        ray.init(address=cluster.address, log_to_driver=False)
+        try:
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write 78 small PNGs of noise, an exact copy of one and an empty file: 40 shards of two."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(7)
+    for number in range(78):
+        pixels = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        path = folder / f"part{number % 3}" / f"picture{number:03d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    (folder / "empty.png").touch()
+    copied = (folder / "part0" / "picture000.png").read_bytes()
+    (folder / "part2" / "picture-copy.png").write_bytes(copied)
+    return folder
