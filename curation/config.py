@@ -74,6 +74,9 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         message = f"{where}: expected keys and values, found {type(value).__name__}"
         raise ConfigError(message)
+    if odd := [key for key in value if not isinstance(key, str)]:
+        message = f"{where}: the key {odd[0]!r} is no text; put it in quotes"
+        raise ConfigError(message)
     return value
 
 
@@ -81,7 +84,8 @@ def apply_overrides(value: dict[str, Any], overrides: Sequence[str]) -> dict[str
     """Return `value` with each `a.b.c=YAML` of `overrides` set, for `--set`.
 
     Raises:
-        ConfigError: An override has no `=`, or its path runs through something that is no mapping.
+        ConfigError: An override has no `=`, its value is not YAML, or its path runs through
+            something that is no mapping.
     """
     result: dict[str, Any] = TypeAdapter(dict[str, Any]).validate_python(value).copy()
     for override in overrides:
@@ -98,7 +102,11 @@ def apply_overrides(value: dict[str, Any], overrides: Sequence[str]) -> dict[str
                 raise ConfigError(message)
             node[key] = dict(child or {})
             node = node[key]
-        node[keys[-1]] = yaml.safe_load(text)
+        try:
+            node[keys[-1]] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            message = f"--set {override}: the value is not YAML; put text in quotes"
+            raise ConfigError(message) from error
     return result
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.config import Config
+from curation.config import Config, validate
 from curation.errors import DatasetError
 from curation.fingerprint import pretty_json
 from curation.storage import Store
@@ -71,6 +71,7 @@ class Dataset:
 
         Raises:
             DatasetError: No dataset there, or one of a newer layout.
+            ConfigError: `dataset.json` has keys or values that it should not have.
         """
         store = Store(url)
         try:
@@ -94,7 +95,7 @@ class Dataset:
                 f"{paths.LAYOUT}; install a newer longtail"
             )
             raise DatasetError(message)
-        return cls(store, DatasetInfo(**raw))
+        return cls(store, validate(DatasetInfo, raw, f"{store.url}/dataset.json"))
 
     @classmethod
     def open_or_create(

@@ -52,19 +52,6 @@ def connect(
 
 
 def query(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
-    """Run one of our own queries and return its whole result.
-
-    Raises:
-        QueryError: DuckDB's words, in a sentence: an expression of a user's that stands in the
-            query does not fit the columns or their values.
-    """
-    try:
-        return connection.sql(text).to_arrow_table()
-    except (duckdb.Error, pa.ArrowException) as error:
-        raise _wrong(error, ()) from error
-
-
-def query(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
     """Run a query of ours and return its whole result, so that the connection is free again.
 
     Raises:

@@ -141,6 +141,27 @@ def open_tables(dataset: Dataset, registry: Registry, pipeline: str | None = Non
     return Tables(dataset, config.name if config else "", {t.name: t for t in found})
 
 
+def describe(entry: Table) -> list[dict[str, str]]:
+    """Return name, type, unit, version and meaning of every column of a table."""
+    described = []
+    for column_field in entry.schema:
+        facts = {k.decode(): v.decode() for k, v in (column_field.metadata or {}).items()}
+        described.append(
+            {
+                "column": column_field.name,
+                "type": facts.get("logical") or _type_name(column_field.type),
+                "unit": facts.get("unit", ""),
+                "version": facts.get("version", ""),
+                "meaning": facts.get("doc", ""),
+            }
+        )
+    return described
+
+
+def _type_name(kind: pa.DataType) -> str:
+    return "binary" if pa.types.is_fixed_size_binary(kind) else str(kind)
+
+
 # What there is -------------------------------------------------------------------------------
 
 

@@ -45,6 +45,8 @@ def _explained(action: str, where: str) -> Iterator[None]:
             errno.EPERM: "permission was denied; name another folder",
             errno.EROFS: "the file system is read-only; name another folder",
             errno.ENOTDIR: "a part of the path is a file, not a folder; name another folder",
+            errno.EEXIST: "a file lies where a folder is needed; name another folder",
+            errno.EISDIR: "a folder lies where the file should be; name another folder",
         }
         hint = hints.get(error.errno or 0, f"the store said: {error.strerror or error}")
         message = f"{where}: cannot {action}: {hint}"
@@ -126,10 +128,11 @@ class Store:
         """Return the names directly below `folder`, in byte order; empty where it is missing."""
         path = self.path(folder)
         if self.is_local:
-            try:
-                found = os.listdir(path)
-            except (FileNotFoundError, NotADirectoryError):
-                return []
+            with _explained("list", path):
+                try:
+                    found = os.listdir(path)
+                except (FileNotFoundError, NotADirectoryError):
+                    return []
         else:
             try:
                 listing = self.fs.ls(path, detail=False)
@@ -159,8 +162,12 @@ class Store:
         with _explained("write", self.uri(name)):
             if self.is_local:
                 temporary = self._write_temporary(name, data)
-                _fault("written", name)
-                os.replace(temporary, self.path(name))
+                try:
+                    _fault("written", name)
+                    os.replace(temporary, self.path(name))
+                except OSError:
+                    os.unlink(temporary)
+                    raise
                 self._sync_folder(name)
             else:
                 self.fs.pipe_file(self.path(name), data)
@@ -173,19 +180,21 @@ class Store:
         """
         _fault("before", name)
         with _explained("write", self.uri(name)):
-            try:
-                if self.is_local:
-                    temporary = self._write_temporary(name, data)
+            if self.is_local:
+                temporary = self._write_temporary(name, data)
+                try:
                     _fault("written", name)
-                    try:
-                        os.link(temporary, self.path(name))
-                    finally:
-                        os.unlink(temporary)
-                    self._sync_folder(name)
-                else:
+                    os.link(temporary, self.path(name))
+                except FileExistsError:
+                    return False
+                finally:
+                    os.unlink(temporary)
+                self._sync_folder(name)
+            else:
+                try:
                     self.fs.pipe_file(self.path(name), data, mode="create")
-            except FileExistsError:
-                return False
+                except FileExistsError:
+                    return False
         _fault("after", name)
         return True
 

@@ -9,7 +9,9 @@ from curation.pipeline.runner import Pool
 Room = dict[str, float]
 
 
-def admit(pools: Sequence[Pool], nodes: Sequence[Mapping[str, Any]], more: Mapping[str, int]) -> bool:
+def admit(
+    pools: Sequence[Pool], nodes: Sequence[Mapping[str, Any]], more: Mapping[str, int]
+) -> bool:
     """Check that the smallest sizes of all pools fit on the cluster at the same time.
 
     Args:

@@ -186,12 +186,12 @@ class RayRunner:
         for actor in self._actors:
             idle = actor.node and not actor.calls and actor.dead_since is None
             rich = len(self._living(actor.pool)) > actor.pool.min_workers
-            if actor.pool.name != pool.name and idle:
-                if rich or not dispatch.count(actor.pool.name)["ready"]:
-                    self._starved_since = now
-                    self._actors.remove(actor)
-                    ray.kill(actor.handle)
-                    return
+            spare = rich or not dispatch.count(actor.pool.name)["ready"]
+            if actor.pool.name != pool.name and idle and spare:
+                self._starved_since = now
+                self._actors.remove(actor)
+                ray.kill(actor.handle)
+                return
 
     # Calls -------------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ def curate(
     runner: str = "ray",
     workers: int | None = None,
     retry_quarantined: bool = False,
+    retry_transient: bool = False,
     address: str | None = None,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> RunSummary:
@@ -44,6 +45,7 @@ def curate(
         runner_name=runner,
         workers=workers,
         retry_quarantined=retry_quarantined,
+        retry_transient=retry_transient,
         on_event=on_event,
     )
 

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -78,7 +77,6 @@ def run(
     """
     from jobs.sessions import curate
 
-    options: dict[str, Any] = {"retry_transient": True} if retry_transient else {}
     summary = curate(
         pipeline,
         overrides,
@@ -87,7 +85,7 @@ def run(
         retry_quarantined=retry_quarantined,
         address=address,
         on_event=print_event if sys.stderr.isatty() else lambda event: None,
-        **options,
+        retry_transient=retry_transient,
     )
     if as_json:
         print_json(summary.to_json())

@@ -58,7 +58,8 @@ def make_image_shard(rows: pa.Table, source: SourceConfig, tombstones: Tombstone
     lines = rows.to_pylist()
     _check_memory(lines, source)
     roots = open_roots(source)
-    columns: dict[str, list[Any]] = {name: [] for name in IMAGES.names}
+    columns: dict[str, list[Any]] = {name: [] for name in IMAGES.names if name != "image_bytes"}
+    stored = _StoredBytes()
     for line in lines:
         key = decode_key(line["key"])
         taken = _take(line, key, roots, source.max_file_bytes)
@@ -78,12 +79,32 @@ def make_image_shard(rows: pa.Table, source: SourceConfig, tombstones: Tombstone
             "content_sha256": content,
             "num_bytes": taken.num_bytes,
             "source_error": error,
-            "image_bytes": kept if source.store == "bytes" else None,
         }
         assert values.keys() <= columns.keys(), values.keys()
         for name, column in columns.items():
             column.append(values.get(name))
-    return pa.table(columns, schema=IMAGES)
+        stored.append(kept if source.store == "bytes" else None)
+    return pa.table({**columns, "image_bytes": stored.array()}, schema=IMAGES)
+
+
+class _StoredBytes:
+    """A binary column that grows file by file, so that a shard is in memory once."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._offsets = [0]
+        self._valid: list[bool] = []
+
+    def append(self, value: bytes | None) -> None:
+        self._data += value or b""
+        self._offsets.append(len(self._data))
+        self._valid.append(value is not None)
+
+    def array(self) -> pa.Array:
+        valid = pa.array(self._valid, pa.bool_()).buffers()[1]
+        offsets = pa.array(self._offsets, pa.int32()).buffers()[1]
+        buffers = [valid, offsets, pa.py_buffer(self._data)]
+        return pa.Array.from_buffers(pa.binary(), len(self._valid), buffers)
 
 
 def _check_memory(lines: Sequence[Mapping[str, Any]], source: SourceConfig) -> None:

@@ -23,7 +23,7 @@ from curation.fingerprint import pretty_json
 from curation.ingest.load import LOAD_COLUMNS, load_bytes
 from curation.ingest.make_shard import make_image_shard
 from curation.ingest.tombstones import read_tombstones
-from curation.pipeline import barrier, fit
+from curation.pipeline import fit, relation
 from curation.pipeline.instances import Instance
 from curation.pipeline.progress import OUTSIDE, PIXELS, Progress
 from curation.pipeline.stage import ERROR, Shard, Stage, run_stage, with_identity
@@ -104,9 +104,9 @@ class Executor:
             if task.kind == "fit":
                 fit.run_fit(self.dataset, instance, by_name)
             elif task.kind == "edges":
-                barrier.run_edges(self.dataset, instance, by_name, task.blocks)
+                relation.run_edges(self.dataset, instance, by_name, task.blocks)
             else:
-                num_rows = barrier.run_groups(self.dataset, instance, by_name)
+                num_rows = relation.run_groups(self.dataset, instance, by_name)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 (becomes a charge, with the words in the log)
@@ -129,10 +129,17 @@ class Executor:
         decode_seconds = 0.0
         num_rows = 0
         if steps:
-            inputs = self._read_inputs(task.shard, steps)
-            for part in self._slices(task.shard, images, steps, only_row):
-                num_rows += len(part)
-                decode_seconds += self._run_slice(task.shard, part, inputs, steps, marks)
+            try:
+                inputs = self._read_inputs(task.shard, steps)
+                for part in self._slices(task.shard, images, steps, only_row):
+                    num_rows += len(part)
+                    decode_seconds += self._run_slice(task.shard, part, inputs, steps, marks)
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 (becomes a charge against the first)
+                for step in steps:
+                    step.failure = StepResult("skipped")
+                steps[0].failure = _failure(steps[0].instance.name, task.name, error)
         for step in steps:
             if only_row is not None:
                 results[step.instance.name] = StepResult("skipped")
@@ -174,6 +181,9 @@ class Executor:
                 continue
             instance = self.spec.instance(name)
             self.progress.at(index)
+            if any(i in results and results[i].status != "done" for i in instance.inputs.values()):
+                results[name] = StepResult("skipped")
+                continue
             try:
                 stage = self._stage(instance)
             except MemoryError:

@@ -13,8 +13,7 @@ from typing import Any, Literal
 import pyarrow.compute as pc
 
 from curation.dataset import Dataset
-from curation.pipeline.barrier import current_blocks
-from curation.pipeline.blocks import shard_set
+from curation.pipeline.blocks import current_blocks, shard_set
 from curation.pipeline.config import PipelineConfig
 from curation.pipeline.instances import Instance
 from curation.pipeline.quarantine import quarantined
@@ -231,6 +230,8 @@ class Planner:
             why = "it needs every shard of what it reads"
             return StepPlan(name, fingerprint, "after shards", why, num_rows=self._all_rows())
         blocks = current_blocks(self.dataset, instance, self._by_name())
+        if not blocks:
+            return StepPlan(name, fingerprint, "done", "there are no shards")
         if has_groups(self.dataset, instance, blocks):
             return StepPlan(name, fingerprint, "done", "the groups are those of all shards")
         if given_up := self._given_up_tasks(instance):

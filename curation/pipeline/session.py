@@ -10,6 +10,7 @@ from curation.dataset import Dataset
 from curation.errors import ConservationError
 from curation.fingerprint import pretty_json
 from curation.ingest.work_list import freeze_lists
+from curation.pipeline import retry
 from curation.pipeline.config import PipelineConfig
 from curation.pipeline.dispatch import Charge, Dispatch, StepEnd
 from curation.pipeline.fit import find_pin
@@ -85,6 +86,7 @@ class Session:
         runner_name: str,
         workers: int | None = None,
         retry_quarantined: bool = False,
+        retry_transient: bool = False,
         on_event: Callable[[Event], None] = lambda event: None,
     ) -> RunSummary:
         """Bring the dataset up to date.
@@ -98,6 +100,8 @@ class Session:
         dataset = self.create_dataset()
         if retry_quarantined:
             self._forgive(dataset)
+        if retry_transient:
+            retry.retry_transient(dataset, self.config.source, self.instances(dataset))
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
         summary = RunSummary(run_id, self.config.name, runner_name)
         wave = _Waves(self, dataset, make_runner, summary, workers, on_event)

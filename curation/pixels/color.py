@@ -91,9 +91,7 @@ def to_srgb(
         (height, width, 3), and what became of the profile.
     """
     if channels == "RGB" and not profile:
-        import cv2
-
-        return np.asarray(cv2.cvtColor(samples, cv2.COLOR_RGBA2RGB), np.uint8), "none"
+        return _without_fourth(samples), "none"
     image = _image(samples, channels)
     state: Profile = "none"
     if profile:
@@ -115,17 +113,18 @@ def _apply(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.I
 
 
 def _image(samples: NDArray[np.uint8], channels: Channels) -> Image.Image:
+    if channels == "RGB":
+        return Image.fromarray(_without_fourth(samples))
     size = (samples.shape[1], samples.shape[0])
-    image = Image.frombuffer(
-        channels,
-        size,
-        np.ascontiguousarray(samples),
-        "raw",
-        "RGBX" if channels == "RGB" else channels,
-        0,
-        1,
-    )
+    flat = np.ascontiguousarray(samples)
+    image = Image.frombuffer(channels, size, flat, "raw", channels, 0, 1)
     return image.convert("RGBA") if channels == "RGBa" else image
+
+
+def _without_fourth(samples: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import cv2
+
+    return np.asarray(cv2.cvtColor(samples, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
 @functools.lru_cache(maxsize=32)

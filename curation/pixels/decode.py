@@ -172,10 +172,11 @@ def decode(source: Source, scale_power: int) -> Decoded:
         image.load()
         stated = stated or _orientation(image)
         due = _UPRIGHT if source.format == "TIFF" else stated
-        profile = image.info.get("icc_profile") or None
+        # L*a*b* says by itself which colours it means.
+        profile = image.info.get("icc_profile") if image.mode != "LAB" else None
         has_alpha = image.has_transparency_data
         samples, channels = to_channels(image)
-    return Decoded(samples, channels, profile, has_alpha, stated, due)
+    return Decoded(samples, channels, profile or None, has_alpha, stated, due)
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ _PREFIXES = (
     (b"II+\0", "TIFF"),
     (b"MM\0+", "TIFF"),
 )
+_TAIL_BYTES = 64
 _AVIF_BRANDS = (b"avif", b"avis")
 
 
@@ -87,10 +88,10 @@ def declared_size(format: str, data: bytes) -> tuple[int, int] | None:
 
 
 def is_cut_short(format: str, data: bytes) -> bool:
-    """Say whether the container states more bytes than there are, where it states any."""
+    """Say whether the container lacks its end, for formats whose decoders do not look."""
     if format == "WEBP" and len(data) >= 8:
         return bool(struct.unpack_from("<I", data, 4)[0] + 8 > len(data))
-    return False
+    return format == "PNG" and b"IEND" not in data[-_TAIL_BYTES:] and b"IEND" not in data
 
 
 def bits_per_sample(image: ImageFile.ImageFile, format: str, data: bytes) -> int:

@@ -37,7 +37,7 @@ class PixelSpec(Config):
     fit: Fit = "inside"
     filter: Filter = "bicubic"
     background: tuple[Channel, Channel, Channel] = (255, 255, 255)
-    max_pixels: int = Field(default=64_000_000, ge=1)
+    max_pixels: int = Field(default=64_000_000, ge=1, lt=1 << 31)
 
 
 @dataclass(frozen=True)

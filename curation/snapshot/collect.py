@@ -128,7 +128,7 @@ def collect(
                 raise ConservationError(message)
             parts.append(part)
             start += len(listed)
-    rows = _join(parts, reasons, reader.used, lists.vanished(), len(order))
+    rows = _join(parts, reasons, reader.used, lists.vanished(), [e.name for e in order])
     _add_tombstoned(dataset, rows)
     return rows
 
@@ -146,8 +146,8 @@ def _refuse_pending(dataset: Dataset, states: ShardStates, used: Sequence[str]) 
         count = sum(state is not None and state[0] == "pending" for state in found)
         if count:
             message = (
-                f"{dataset.store.url}: {name} lacks {count} of {len(states.listed)} shards; run the "
-                "pipeline to the end, or use --allow-pending to leave their rows out"
+                f"{dataset.store.url}: {name} lacks {count} of {len(states.listed)} shards; run "
+                "the pipeline to the end, or use --allow-pending to leave their rows out"
             )
             raise SnapshotError(message)
 
@@ -313,20 +313,20 @@ def _join(
     reasons: Reasons,
     used: Sequence[str],
     vanished: Events,
-    num_orders: int,
+    orders: Sequence[str],
 ) -> Rows:
     if not parts:
         message = "the dataset has no rows; run its pipeline first"
         raise SnapshotError(message)
     names = ("shard", "row", "seq", "image_id", "has_id", "place", "content", "kind", "group")
     joined = {name: np.concatenate([part[name] for part in parts]) for name in names}
-    order = np.full((len(reasons), num_orders), np.iinfo(np.int64).min)
+    order = np.full((len(reasons), len(orders)), np.iinfo(np.int64).min)
     start = 0
     for part in parts:
         stop = start + len(part["row"])
-        for place in range(num_orders):
-            if str(place) in part["order"]:
-                order[start:stop, place] = part["order"][str(place)]
+        for place, name in enumerate(orders):
+            if name in part["order"]:
+                order[start:stop, place] = part["order"][name]
         start = stop
     events = Events(
         np.concatenate([joined["place"], vanished.place]),
@@ -355,8 +355,9 @@ def _join(
 
 def _add_tombstoned(dataset: Dataset, rows: Rows) -> None:
     tombstones = read_tombstones(dataset)
-    by_id, by_content = tombstones.image_ids, tombstones.contents
-    if by_id or by_content:
+    if tombstones.image_ids or tombstones.contents:
         ids = (bytes(value) for value in rows.image_id)
-        found = [i in by_id or c in by_content for i, c in zip(ids, rows.content, strict=True)]
+        # `S32` drops zero bytes at the end.
+        contents = (bytes(value).ljust(32, b"\0") for value in rows.content)
+        found = [tombstones.match(i, c) for i, c in zip(ids, contents, strict=True)]
         rows.reasons.add(why.TOMBSTONED, np.array(found, bool) & rows.has_id)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -78,8 +79,7 @@ def decide(
     leave their places to others.
     """
     _check_unique(rows)
-    _, group = np.unique(_words(rows.group), axis=0, return_inverse=True)
-    group = np.asarray(group, np.int64).reshape(-1)
+    group = _number(_words(rows.group))
     # Rows known from a list only have no group; each is alone.
     group[~rows.has_id] = len(rows) + np.arange(int((~rows.has_id).sum()))
     split = split_groups(group, rows.content, rows.current, config.split)
@@ -122,6 +122,16 @@ def _words(values: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(values).view(">u8").astype(np.uint64)
 
 
+def _number(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Give equal rows of `words` equal numbers."""
+    order = np.lexsort((words[:, 1], words[:, 0]))
+    starts = np.zeros(len(order), bool)
+    starts[1:] = (words[order[1:]] != words[order[:-1]]).any(axis=1)
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.cumsum(starts)
+    return numbers
+
+
 def _moved(
     rows: Rows, split: NDArray[np.int8], previous: PreviousSplits | None
 ) -> NDArray[np.bool_]:
@@ -155,7 +165,7 @@ def _duplicates(rows: Rows, group: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _candidates(rows: Rows, survivors: NDArray[np.int64]) -> Candidates:
-    facts = rows.facts.take(survivors)
+    facts = rows.facts.take(pa.array(survivors))
     category = facts["category_path"].combine_chunks()
     paths: list[Any] = category.dictionary.to_pylist()
     codes = pc.fill_null(category.indices, -1).to_numpy()

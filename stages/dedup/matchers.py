@@ -1,9 +1,10 @@
-"""Finding near-duplicates: what is compared, and all pairs that are near.
+"""Finding near-duplicates: what can be compared, and all pairs that are near.
 
 Two images are near when their pHashes differ in at most `radius` of 64 bits, and their dHashes in
 at most `check_radius`. The pHash sees the coarse layout and forgives re-encoding, resizing, colour
-and small crops; the dHash sees brightness slopes, so the two are rarely wrong together. Whether two
-rows are near depends on those two rows alone.
+and small crops; the dHash sees slopes of brightness. Chance makes few unrelated pairs near in both,
+which matters because such pairs grow with the square of the dataset. Whether two rows are near
+depends on those two rows alone.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,11 @@ Mask = npt.NDArray[np.bool_]
 PHASH = "inspect.phash"
 DHASH = "inspect.dhash"
 ENTROPY = "inspect.entropy"
+
+MIN_PHASH_BITS = 24
+"""Bits set in a pHash that says something. A bit says that a frequency lies above the median of the
+64, so 32 are set. Far fewer mean that most frequencies are equal, as in a flat picture or a gradient
+along an edge; all of those share a few hashes."""
 
 CHUNK_PAIRS = 1 << 17
 """Pairs compared at a time: 1 MiB of differences, which stays in a core's cache."""
@@ -48,8 +54,8 @@ class Signatures:
 def signatures(rows: pa.Table, min_entropy: float) -> Signatures:
     """Find the signatures of `rows`.
 
-    A row without hashes has none, and neither has one below `min_entropy`: a nearly uniform picture
-    has a pHash made of noise, and thousands of them share one.
+    A row without hashes has none. Neither has a picture without much in it, below `min_entropy` or
+    with fewer than `MIN_PHASH_BITS`: a thousand different ones of them are near each other.
     """
     phash = _hashes(rows, PHASH)
     dhash = _hashes(rows, DHASH)
@@ -57,7 +63,8 @@ def signatures(rows: pa.Table, min_entropy: float) -> Signatures:
     for name in (PHASH, DHASH, ENTROPY):
         known &= rows[name].is_valid().to_numpy()
     entropy = rows[ENTROPY].fill_null(0).to_numpy()
-    linkable = np.flatnonzero(known & (entropy >= min_entropy))
+    known &= (entropy >= min_entropy) & (np.bitwise_count(phash) >= MIN_PHASH_BITS)
+    linkable = np.flatnonzero(known)
     order = linkable[np.lexsort((dhash[linkable], phash[linkable]))]
     is_new = np.ones(len(order), bool)
     is_new[1:] = np.diff(phash[order]).astype(bool) | np.diff(dhash[order]).astype(bool)

@@ -44,8 +44,8 @@ class PerceptualConfig(Config):
     """
 
     radius: int = Field(default=8, ge=0, le=31)
-    check_radius: int = Field(default=20, ge=0, le=64)
-    min_entropy: float = Field(default=3.0, ge=0, le=8)
+    check_radius: int = Field(default=16, ge=0, le=64)
+    min_entropy: float = Field(default=1.0, ge=0, le=8)
     max_group: int = Field(default=1000, ge=1)
 
 

@@ -48,8 +48,7 @@ class Responses:
         energy: (bands, cells, cells) root mean square response in each cell, in units of lightness;
             the finest octave first, in it the filter for vertical edges first.
         density: (bands,) mean response over root mean square response: 0.89 for noise, less the
-            more of the image's energy sits in few places, fading to 0
-            for bands that hardly respond.
+            more of the band's energy sits in few places, fading to 0 for bands that hardly respond.
     """
 
     energy: NDArray[np.float64]

@@ -69,11 +69,14 @@ class DescriptorConfig(EmbedConfig):
     Attributes:
         texture_weight: Share of texture in the cosine of two images.
         color_weight: Share of colour; what the two leave is the share of shape.
+        max_pixels: Width times height above which a file is refused as a bomb; where it is what
+            `inspect` has, both share one view of every image.
     """
 
     embedder: Literal["descriptor"] = "descriptor"
     texture_weight: float = Field(default=0.35, ge=0, le=1)
     color_weight: float = Field(default=0.25, ge=0, le=1)
+    max_pixels: int = Field(default=64_000_000, ge=1)
 
     @model_validator(mode="after")
     def _at_most_whole(self) -> Self:
@@ -91,6 +94,7 @@ class DescriptorEmbedder(Embedder):
 
     def __init__(self, config: DescriptorConfig) -> None:
         self._weights = Weights(texture=config.texture_weight, color=config.color_weight)
+        self._max_pixels = config.max_pixels
         self._bank: Bank = ()
 
     @property
@@ -98,8 +102,9 @@ class DescriptorEmbedder(Embedder):
         return DIMENSION
 
     def pixels(self) -> PixelSpec:
-        # What `inspect` asks for by default: both then share one view of every image.
-        return PixelSpec()
+        # What `inspect` asks for by default. The fast filter is good enough: it only brings the
+        # image to a size from which it is averaged down further.
+        return PixelSpec(size_px=256, fit="inside", filter="linear", max_pixels=self._max_pixels)
 
     def setup(self) -> None:
         self._bank = make_bank()

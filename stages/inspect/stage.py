@@ -36,7 +36,7 @@ class InspectConfig(Config):
     """
 
     hasher: Literal["imagehash", "matrix"] = "matrix"
-    max_pixels: int = Field(default=64_000_000, ge=1)
+    max_pixels: int = Field(default=64_000_000, ge=1, lt=1 << 31)
 
 
 class InspectStage(Stage[InspectConfig]):

@@ -12,6 +12,7 @@ from PIL import Image, ImageEnhance
 from curation.pipeline.stage import Shard
 from curation.pixels import views
 from schemas.columns import IDENTITY
+from stages.embed.embedders import EmbedConfig
 from stages.embed.stage import EmbedStage
 
 _SKIMAGE = (
@@ -78,7 +79,9 @@ def image_shard(files, spec):
 
 def embed_stage(**config):
     """Return a stage `embed` that is set up."""
-    stage = EmbedStage(EmbedStage.parse(config, "stages.embed"))
+    parsed = EmbedStage.parse(config, "stages.embed")
+    assert isinstance(parsed, EmbedConfig)
+    stage = EmbedStage(parsed)
     stage.setup()
     return stage
 

@@ -123,8 +123,19 @@ class Canvas:
         steps = [math.radians(turn + 360 * step / corners) for step in range(corners)]
         self.polygon([(x + radius * math.cos(a), y + radius * math.sin(a)) for a in steps], fill)
 
+    def rays(
+        self, x: float, y: float, count: int, turn: float, inks: Sequence[Ink], share: float
+    ) -> None:
+        """Draw rays from a point to beyond the edges; `share` is the part of the turn they fill."""
+        reach = 2.0 * (self.width + self.height)
+        for ray in range(count):
+            start = math.radians(turn + 360 * ray / count)
+            end = start + 2 * math.pi / count * share
+            ends = [(x + reach * math.cos(a), y + reach * math.sin(a)) for a in (start, end)]
+            self.polygon([(x, y), *ends], inks[ray % len(inks)])
+
     def paste(self, picture: Image.Image, left: float, top: float) -> None:
-        """Put a picture of drawn pixels (see `drawn`) at a place, through its alpha if it has one."""
+        """Put a picture of drawn pixels (see `drawn`) at a place, through any alpha it has."""
         place = (round(left * self._times), round(top * self._times))
         self.image.paste(picture, place, picture if picture.mode == "RGBA" else None)
 

@@ -14,7 +14,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph in a wheel: where it lies, and the part of it that is worth showing."""
+    """A photograph in a wheel: where it lies, and its width and height in pixels."""
 
     package: str
     path: str
@@ -69,9 +69,7 @@ def photograph(base: str) -> Image.Image:
     """Return a whole photograph in RGB; do not change it."""
     entry = PHOTOGRAPHS[base]
     with Image.open(package_file(entry.package, entry.path)) as file:
-        picture = file.convert("RGB")
-    # A wheel may ship another rendition one day; boxes are shares, so only the scale matters.
-    return picture
+        return file.convert("RGB")
 
 
 def expose(shot: Shot, size: tuple[int, int]) -> Image.Image:

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 from curation.demo import seeds
 from curation.demo.drawing import words
 from curation.demo.drawing.canvas import Canvas
-from curation.demo.drawing.palettes import Palette, mix, palette
+from curation.demo.drawing.palettes import Palette, palette
 from curation.demo.scenes.illustration import city, landscape, planets
 from curation.demo.scenes.job import Job
 
@@ -49,8 +49,7 @@ def _panel(sheet: Canvas, job: Job, rect: _Rect, colours: Palette) -> None:
         panel.image.paste(place.resize(panel.image.size))
     elif scenery == 3:
         x, y, ink = rng.uniform(0, wide), rng.uniform(0, high), rng.choice(colours.accents)
-        for ray in range(9):
-            panel.wedge(x, y, wide + high, ray * 40, ray * 40 + 20, ink)
+        panel.rays(x, y, 9, rng.uniform(0, 40), [ink], 0.5)
     else:
         ink = (*rng.choice(colours.accents), 140)
         pitch = min(wide, high) / 14
@@ -118,14 +117,15 @@ def _bubble(panel: Canvas, rng: Random, wide: int, high: int) -> None:
 
 
 def sprites(job: Job) -> Image.Image:
-    """Small creatures of square pixels, alike left and right, alone or in rows."""
+    """Small creatures of square pixels, alike left and right, in rows."""
     rng = job.layout
     colours = palette(rng)
-    rows = rng.randint(1, 4)
-    columns = max(1, round(rows * job.width / job.height))
+    rows = rng.randint(2, 4)
+    columns = max(2, round(rows * job.width / job.height))
     side = rng.choice((7, 8, 9, 11))
     grid = np.zeros((rows * (side + 2), columns * (side + 2), 3), np.uint8)
-    grid[:] = rng.choice((colours.ground, colours.ink))
+    grounds = (colours.ground, colours.ink, *colours.accents)
+    grid[:] = rng.choice(grounds)
     noise = seeds.array_rolls(job.content)
     for row in range(rows):
         for column in range(columns):
@@ -137,8 +137,8 @@ def sprites(job: Job) -> Image.Image:
             if noise.random() < 0.5:
                 tint[:] = int(noise.integers(0, 4))
             cell = grid[row * (side + 2) :, column * (side + 2) :][: side + 2, : side + 2]
-            if noise.random() < 0.25:
-                cell[:] = mix(colours.accents[3], colours.ground, 0.5)
+            if noise.random() < 0.5:
+                cell[:] = grounds[int(noise.integers(0, len(grounds)))]
             cell[1 : side + 1, 1 : side + 1][body] = inks[tint[body]]
     return Image.fromarray(grid).resize(job.size, Image.Resampling.NEAREST)
 

@@ -1,6 +1,7 @@
 """Several photographs in one picture."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from random import Random
 
 from PIL import Image, ImageFilter
@@ -175,7 +176,7 @@ def gallery_wall(job: Job) -> Image.Image:
     edges = [0.0]
     for _ in range(frames):
         edges.append(edges[-1] + job.layout.uniform(0.6, 1.6))
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         left = job.width * (start / edges[-1]) + 3 * unit
         right = job.width * (end / edges[-1]) - 3 * unit
         high = min(floor * job.layout.uniform(0.35, 0.8), (right - left) * 1.7)

@@ -111,20 +111,15 @@ def maze(job: Job) -> Image.Image:
     def middle(cell: tuple[int, int]) -> tuple[float, float]:
         return inset[0] + (cell[0] + 0.5) * pitch, inset[1] + (cell[1] + 0.5) * pitch
 
-    reached = order[: int(len(order) * rng.uniform(0.2, 0.8))]
-    coloured = set(reached)
-    inks = [colours.ground, *colours.accents]
-    for cell in order:
-        ink = inks[0]
-        if cell in coloured:
-            ink = inks[1 + order.index(cell) * 3 // len(order) % 3] if len(order) < 400 else inks[2]
+    coloured = int(len(order) * rng.uniform(0.2, 0.8))
+    half = thick / 2
+    for step, cell in enumerate(order):
+        ink = colours.accents[step * 3 // len(order)] if step < coloured else colours.ground
         x, y = middle(cell)
-        for px, py in [middle(parent[cell])] if cell in parent else []:
-            half = thick / 2
-            sheet.box(
-                min(x, px) - half, min(y, py) - half, max(x, px) + half, max(y, py) + half, ink
-            )
-        sheet.box(x - thick / 2, y - thick / 2, x + thick / 2, y + thick / 2, ink)
+        from_x, from_y = middle(parent.get(cell, cell))
+        left, right = sorted((x, from_x))
+        top, bottom = sorted((y, from_y))
+        sheet.box(left - half, top - half, right + half, bottom + half, ink)
     spot = middle(order[-1])
     sheet.disc(*spot, pitch * 0.45, colours.accents[3])
     return sheet.finish()

@@ -1,6 +1,7 @@
 """Drawn scenery: mountains, towns at night, planets."""
 
 import math
+from itertools import pairwise
 from random import Random
 
 from PIL import Image
@@ -96,8 +97,7 @@ def _ridge(
     for _ in range(6 if sharp else 7):
         scale *= 0.52 if sharp else 0.42
         between = [
-            (one + two) / 2 + rng.uniform(-scale, scale) * 1.6
-            for one, two in zip(heights, heights[1:], strict=False)
+            (one + two) / 2 + rng.uniform(-scale, scale) * 1.6 for one, two in pairwise(heights)
         ]
         heights = [value for pair in zip(heights, between, strict=False) for value in pair]
         heights.append(rng.uniform(-1, 1) if len(heights) < 3 else heights[-1])

@@ -2,6 +2,7 @@
 
 import math
 from functools import lru_cache
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -113,8 +114,8 @@ def _grid(
     gap = sheet.width * rng.uniform(0.003, 0.007)
     sheet.box(0, 0, sheet.width, sheet.height, road)
     dense = [(rng.random() * sheet.width, rng.random() * sheet.height) for _ in range(2)]
-    for x0, x1 in zip(xs, xs[1:], strict=False):
-        for y0, y1 in zip(ys, ys[1:], strict=False):
+    for x0, x1 in pairwise(xs):
+        for y0, y1 in pairwise(ys):
             near = min(math.hypot(x0 - a, y0 - b) for a, b in dense) / sheet.width
             ink = mix(ground, blocks[0], max(0.0, 0.9 - near * 2.5) * rng.uniform(0.5, 1))
             if rng.random() < 0.08:
@@ -140,7 +141,7 @@ def transit(job: Job) -> Image.Image:
         colour = (*colours.accents, ink)[line % 5]
         points = _route(rng, job.size)
         sheet.line(points, colour, thick)
-        for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        for (x0, y0), (x1, y1) in pairwise(points):
             for stop in range(1, 4):
                 x, y = x0 + (x1 - x0) * stop / 3, y0 + (y1 - y0) * stop / 3
                 sheet.disc(x, y, thick * 0.65, colours.ground, outline=ink, stroke=thick * 0.2)
@@ -190,7 +191,7 @@ def flow_chart(job: Job) -> Image.Image:
         (job.width * (c + rng.uniform(0.35, 0.65)) / columns, job.height * (r + 0.5) / rows)
         for c, r in spots
     ]
-    for (x0, y0), (x1, y1) in zip(places, places[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(places):
         sheet.line([(x0, y0), (x0, (y0 + y1) / 2), (x1, (y0 + y1) / 2), (x1, y1)], ink, unit * 0.7)
     for x, y in places:
         wide, high = (

@@ -59,11 +59,7 @@ def event_poster(job: Job) -> Image.Image:
 
 def _rays(sheet: Canvas, rng: Random, inks: list[RGB]) -> None:
     x, y = rng.uniform(0, sheet.width), rng.uniform(0, sheet.height)
-    count, reach = rng.randint(6, 16), sheet.width + sheet.height
-    turn = rng.uniform(0, 60)
-    for ray in range(count):
-        start = turn + 360 * ray / count
-        sheet.wedge(x, y, reach, start, start + 180 / count * rng.uniform(0.7, 1.4), inks[ray % 2])
+    sheet.rays(x, y, rng.randint(6, 16), rng.uniform(0, 60), inks[:2], rng.uniform(0.35, 0.7))
     sheet.disc(x, y, min(sheet.width, sheet.height) * rng.uniform(0.1, 0.3), inks[2])
 
 

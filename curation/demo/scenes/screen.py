@@ -1,5 +1,6 @@
 """Screens of desktop programs: a browser, an editor, a terminal, a spreadsheet."""
 
+from itertools import pairwise
 from random import Random
 
 from PIL import Image
@@ -252,8 +253,8 @@ def terminal(job: Job) -> Image.Image:
     across, down = rng.choice(((1, 1), (2, 1), (1, 2), (2, 2), (3, 1)))
     cut_x = [0.0, *sorted(rng.uniform(0.25, 0.75) for _ in range(across - 1)), 1.0]
     cut_y = [0.0, *sorted(rng.uniform(0.25, 0.75) for _ in range(down - 1)), 1.0]
-    for x0, x1 in zip(cut_x, cut_x[1:], strict=False):
-        for y0, y1 in zip(cut_y, cut_y[1:], strict=False):
+    for x0, x1 in pairwise(cut_x):
+        for y0, y1 in pairwise(cut_y):
             pane = (
                 left + (right - left) * x0,
                 top + (bottom - top) * y0,

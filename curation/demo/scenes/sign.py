@@ -75,7 +75,7 @@ def _gear(sheet: Canvas, centre: tuple[float, float], radius: float, teeth: int)
 
 
 def badge(job: Job) -> Image.Image:
-    """A coloured emblem on transparent ground: a shield or a disc with rings, stripes, a symbol."""
+    """A coloured emblem on transparent ground: a shield or a disc, ribbons, stripes, a symbol."""
     rng = job.layout
     colours = palette(rng)
     sheet = Canvas(job.size, (0, 0, 0, 0))
@@ -83,24 +83,31 @@ def badge(job: Job) -> Image.Image:
     x, y = job.width / 2, job.height / 2
     inks: list[Ink] = [(*ink, 255) for ink in (*colours.accents, colours.ink, colours.ground)]
     rng.shuffle(inks)
+    for _ in range(rng.randint(1, 3)):
+        turn, long = rng.uniform(0, math.pi), side * rng.uniform(0.8, 1.3)
+        far = (long * math.cos(turn), long * math.sin(turn))
+        ribbon = [(x, y), (x + far[0], y + far[1])]
+        sheet.line(ribbon, rng.choice(inks), side * rng.uniform(0.15, 0.5))
     corners = rng.choice((3, 4, 5, 6, 8, 0, 0))
-    turn, reach = rng.uniform(0, 90), side * 0.98
-    for ring in range(rng.randint(2, 5)):
+    turn, reach = rng.uniform(0, 90), side * rng.uniform(0.6, 0.98)
+    x, y = x + rng.uniform(-0.2, 0.2) * side, y + rng.uniform(-0.2, 0.2) * side
+    for ring in range(rng.randint(2, 4)):
         if corners:
             sheet.regular(x, y, reach, corners, turn, inks[ring])
         else:
             sheet.disc(x, y, reach, inks[ring])
-        reach *= rng.uniform(0.6, 0.92)
-    for _ in range(rng.randint(1, 4)):
-        start = rng.uniform(0, 360)
-        sheet.wedge(x, y, reach, start, start + rng.uniform(40, 180), rng.choice(inks))
-    stripe = side * rng.uniform(0.1, 0.3)
-    at = y + rng.uniform(-0.5, 0.5) * side
-    sheet.box(x - reach * 0.9, at - stripe, x + reach * 0.9, at + stripe, inks[-1])
+        reach *= rng.uniform(0.75, 0.95)
+    for _ in range(rng.randint(2, 5)):
+        start, shift = rng.uniform(0, 360), rng.uniform(-0.3, 0.3) * reach
+        wedge = (x + shift, y - shift, reach * rng.uniform(0.5, 0.9))
+        sheet.wedge(*wedge, start, start + rng.uniform(60, 200), rng.choice(inks))
+    stripe = side * rng.uniform(0.08, 0.25)
+    at = y + rng.uniform(-0.6, 0.6) * side
+    sheet.box(x - reach, at - stripe, x + reach * rng.uniform(0.2, 1), at + stripe, inks[-1])
     red, green, blue = inks[-1][:3]
     ink = (*readable_on((red, green, blue)), 255)
-    spot = (x + rng.uniform(-0.3, 0.3) * side, y + rng.uniform(-0.3, 0.3) * side)
-    sheet.text(*spot, rng.choice(_SYMBOLS), "sans", side * rng.uniform(0.6, 1.3), ink, "mm")
+    spot = (x + rng.uniform(-0.4, 0.4) * side, y + rng.uniform(-0.4, 0.4) * side)
+    sheet.text(*spot, rng.choice(_SYMBOLS), "sans", side * rng.uniform(0.6, 1.4), ink, "mm")
     return sheet.finish()
 
 

@@ -14,7 +14,7 @@ from curation.pipeline.stage import Shard, run_stage
 from schemas.categorize import CATEGORIZE
 from schemas.columns import IDENTITY
 from schemas.embed import embed_table
-from stages.categorize.categorizers import CENTERS, MODEL
+from stages.categorize.categorizers import CENTERS, MODEL, CategorizeConfig
 from stages.categorize.stage import VECTOR, CategorizeStage
 from tests.stages.categorize.test_kmeans import blobs, unit_vectors
 from tests.stages.photographs import embed_stage, file_bytes, image_shard, photograph, vectors_of
@@ -43,7 +43,9 @@ def shard_of(vectors, null=()):
 
 
 def unfitted(**config):
-    return CategorizeStage(CategorizeStage.parse(config, "stages.categorize"))
+    parsed = CategorizeStage.parse(config, "stages.categorize")
+    assert isinstance(parsed, CategorizeConfig)
+    return CategorizeStage(parsed)
 
 
 def fitted(vectors, **config):

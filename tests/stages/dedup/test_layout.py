@@ -7,54 +7,28 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curation.config import Config
 from curation.dataset import Dataset
 from curation.pipeline.blocks import current_blocks, shard_set
 from curation.pipeline.config import PipelineConfig
 from curation.pipeline.instances import resolve
 from curation.pipeline.relation import make_edges, make_groups, missing_edges, read_relation
-from curation.pipeline.stage import Stage, with_identity
+from curation.pipeline.stage import with_identity
 from curation.tables import write_table
 from schemas import dataset as layout
-from schemas.columns import column, table
 from schemas.images import IMAGES
 from schemas.ingest_list import INGEST_LIST
+from schemas.inspect import INSPECT
 from stages.dedup.stage import DedupStage
+from stages.inspect.stage import InspectStage
 
 NUM_ROWS = 1700
-
-
-class NoConfig(Config):
-    """Nothing to configure."""
-
-
-class HashStage(Stage[NoConfig]):
-    """Stands where `inspect` does: the test writes its columns."""
-
-    name = "inspect"
-    config_type = NoConfig
-
-    def reads(self):
-        return ("images.content_sha256",)
-
-    def writes(self):
-        return table(
-            "inspect",
-            column("phash", pa.uint64(), "pHash."),
-            column("dhash", pa.uint64(), "dHash."),
-            column("entropy", pa.float32(), "Entropy."),
-            column("error", pa.string(), "Why."),
-        )
-
-    def process(self, shard):
-        raise NotImplementedError
 
 
 @pytest.fixture(scope="module")
 def instances():
     stages: dict[str, dict[str, Any] | None] = {"inspect": {}, "dedup": {}}
     config = PipelineConfig(name="test", dataset="x", stages=stages)
-    resolved = resolve(config, {"inspect": HashStage, "dedup": DedupStage})
+    resolved = resolve(config, {"inspect": InspectStage, "dedup": DedupStage})
     return {instance.name: instance for instance in resolved}
 
 
@@ -100,9 +74,13 @@ def add_ingest(dataset, instances, seq, content, start, stop, shard_rows, first_
         ]
         rows = pa.Table.from_arrays(arrays, schema=IMAGES)
         write_table(dataset.store, layout.images_path(shard), rows)
-        schema = HashStage(NoConfig()).writes()
-        columns = [inspected[f.name].slice(begin, end - begin).cast(f.type) for f in schema]
-        made = with_identity(rows, pa.Table.from_arrays(columns, schema=schema), "inspect")
+        columns = [
+            inspected[f.name].slice(begin, end - begin).cast(f.type)
+            if f.name in inspected
+            else pa.nulls(end - begin, f.type)
+            for f in INSPECT
+        ]
+        made = with_identity(rows, pa.Table.from_arrays(columns, schema=INSPECT), "inspect")
         path = layout.instance_path("inspect", instances["inspect"].fingerprint, shard)
         write_table(dataset.store, path, made)
         shards.append(shard)

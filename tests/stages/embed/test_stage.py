@@ -14,8 +14,9 @@ from curation.pixels import PixelSpec
 from curation.tables import column_digest, from_parquet, to_parquet
 from schemas.embed import embed_table
 from stages.embed.descriptor import DIMENSION
-from stages.embed.embedders import EmbedConfig, Embedder
+from stages.embed.embedders import DescriptorConfig, EmbedConfig, Embedder
 from stages.embed.stage import EmbedStage, unit_vector
+from stages.inspect.stage import InspectConfig, InspectStage
 from tests.stages.photographs import embed_stage, file_bytes, image_shard, photograph, vectors_of
 
 NAMES = ("chelsea", "coffee", "page", "moon", "rocket")
@@ -116,6 +117,11 @@ def test_a_vector_without_a_direction_is_none(bad):
     assert unit_vector(np.full(4, bad)) is None
 
 
+def test_the_view_is_the_one_that_inspect_sees():
+    """With defaults, the fused decode makes one view for both stages."""
+    assert EmbedStage(DescriptorConfig()).pixels() == InspectStage(InspectConfig()).pixels()
+
+
 class BrightnessEmbedder(Embedder):
     """Three images at a time: mean colour; an image without any is NaN."""
 
@@ -150,7 +156,7 @@ class BrightnessStage(EmbedStage):
 def test_batches_skip_bad_rows_and_keep_the_order():
     """An embedder gets full batches of good images; what it cannot embed is `nonfinite`."""
     gray = [file_bytes(photograph("moon").point(lambda v, k=k: v * k // 5)) for k in range(5)]
-    stage = BrightnessStage(BrightnessStage.parse({}, "stages.embed"))
+    stage = BrightnessStage(EmbedConfig(embedder="brightness"))
     stage.setup()
     files = [gray[4], b"", gray[3], gray[2], b"", gray[0], gray[1]]
 

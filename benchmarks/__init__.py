@@ -1,0 +1,1 @@
+"""Measurements that a reader can run again: `python -m benchmarks.NAME [--quick]`."""

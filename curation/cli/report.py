@@ -1,0 +1,28 @@
+"""`longtail report`."""
+
+from pathlib import Path
+
+import click
+
+from curation.cli.options import dataset_url
+
+
+@click.command()
+@dataset_url
+@click.option("--snapshot", metavar="ID", help="Report on a snapshot; on the dataset if left.")
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="HTML file to write; it needs no server and no network.",
+)
+def report(dataset: str, snapshot: str | None, output: Path) -> None:
+    """Write what a dataset or a snapshot holds, keeps and leaves out, as one HTML file."""
+    from curation.cli.formats import outside_datasets
+    from curation.dataset import Dataset
+    from curation.report import write_report
+    from stages.registry import STAGES
+
+    write_report(Dataset.open(dataset), snapshot, outside_datasets(output), STAGES)
+    click.echo(output)

@@ -1,0 +1,326 @@
+"""Making a snapshot: collect, decide, write, and the manifest last."""
+
+import datetime as dt
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.config import Config
+from curation.dataset import Dataset
+from curation.errors import ConservationError, SnapshotError
+from curation.fingerprint import pretty_json
+from curation.snapshot.collect import collect
+from curation.snapshot.config import SnapshotConfig
+from curation.snapshot.decide import Decisions, decide, split_names
+from curation.snapshot.expressions import Expression, parse_expression
+from curation.snapshot.inputs import Parent, RelationRows, Sources, find_sources
+from curation.snapshot.manifest import (
+    CategoryInfo,
+    Content,
+    FileInfo,
+    ParentInfo,
+    Predicate,
+    SnapshotManifest,
+    count_rows,
+    decisions_digest,
+    rows_digest,
+)
+from curation.snapshot.read import (
+    MANIFEST,
+    find_snapshot,
+    previous_splits,
+    read_manifest,
+    snapshot_path,
+)
+from curation.snapshot.sampler import Sampler
+from curation.tables import conform, to_parquet
+from schemas import dataset as layout
+from schemas.decisions import DECISIONS
+from schemas.training import TRAINING
+
+
+class Pipeline(Protocol):
+    """What a snapshot needs of a pipeline; `curation.pipeline.PipelineConfig` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def snapshot(self) -> SnapshotConfig: ...
+
+
+@dataclass(frozen=True)
+class Created:
+    """The outcome of `create_snapshot`.
+
+    Attributes:
+        manifest: The snapshot's manifest, as it stands on disk.
+        is_new: Whether this call made it; false where the same snapshot was there already.
+    """
+
+    manifest: SnapshotManifest
+    is_new: bool
+
+
+def preview(
+    dataset: Dataset,
+    pipeline: Pipeline,
+    instances: Sequence[Parent],
+    relations: Mapping[str, RelationRows],
+    sampler: Sampler | None = None,
+    *,
+    allow_pending: bool = False,
+    previous: str | None = None,
+    hold_split: bool = False,
+    code_version: str = "",
+) -> SnapshotManifest:
+    """Return the manifest that `create_snapshot` would write, without files; nothing is written.
+
+    Raises:
+        SnapshotError: As `create_snapshot`.
+    """
+    decisions, content, sources = _make(
+        dataset, pipeline, instances, relations, sampler, allow_pending, previous, hold_split
+    )
+    return _manifest(dataset, pipeline, decisions, content, sources, previous, code_version, {})
+
+
+def create_snapshot(
+    dataset: Dataset,
+    pipeline: Pipeline,
+    instances: Sequence[Parent],
+    relations: Mapping[str, RelationRows],
+    sampler: Sampler | None = None,
+    *,
+    allow_pending: bool = False,
+    previous: str | None = None,
+    hold_split: bool = False,
+    code_version: str = "",
+) -> Created:
+    """Decide about every row of a dataset and write the answer.
+
+    Killed at any point and called again, it leaves what an uninterrupted call leaves: files are
+    whole and follow from the content, and without a manifest there is no snapshot.
+
+    Args:
+        dataset: The dataset.
+        pipeline: Its pipeline, of which the section `snapshot` counts.
+        instances: The pipeline's instances, resolved. Only those whose columns are read count:
+            for completeness, for quarantine, and for the id.
+        relations: Relation instance -> its rows for the present shard set; left out where there is
+            none yet.
+        sampler: What draws; needed where `snapshot.sample` is set.
+        allow_pending: Leave rows of unfinished shards out, with a reason, instead of refusing.
+        previous: Id of a snapshot to compare splits with.
+        hold_split: Exclude images that `previous` kept in another split.
+        code_version: Recorded in the manifest.
+
+    Raises:
+        SnapshotError: The request is wrong, or shards are missing.
+        ContractError: Files of the dataset contradict each other.
+        ConservationError: Rows do not add up.
+    """
+    decisions, content, sources = _make(
+        dataset, pipeline, instances, relations, sampler, allow_pending, previous, hold_split
+    )
+    snapshot = content.snapshot_id()
+    path = snapshot_path(snapshot, MANIFEST)
+    if dataset.store.exists(path):
+        return Created(read_manifest(dataset, snapshot), False)
+    files = _write(dataset, snapshot, decisions)
+    manifest = _manifest(
+        dataset, pipeline, decisions, content, sources, previous, code_version, files
+    )
+    is_new = dataset.store.create(path, pretty_json(manifest.model_dump(mode="json")))
+    return Created(read_manifest(dataset, snapshot), is_new)
+
+
+def _make(
+    dataset: Dataset,
+    pipeline: Pipeline,
+    instances: Sequence[Parent],
+    relations: Mapping[str, RelationRows],
+    sampler: Sampler | None,
+    allow_pending: bool,
+    previous: str | None,
+    hold_split: bool,
+) -> tuple[Decisions, Content, Sources]:
+    config = pipeline.snapshot
+    if hold_split and previous is None:
+        message = "--hold-split needs --previous ID: the snapshot whose splits are held"
+        raise SnapshotError(message)
+    sample_config = _sample_config(config, sampler)
+    sources = find_sources(config, instances)
+    where = [
+        parse_expression(name, text, sources.offered, f"snapshot.where.{name}")
+        for name, text in config.where.items()
+    ]
+    order = _order(config, sources)
+    before = None
+    if previous is not None:
+        before = previous_splits(dataset, find_snapshot(dataset, previous))
+    rows = collect(dataset, sources, where, order, relations, allow_pending=allow_pending)
+    decisions = decide(rows, config, sampler, sample_config, before, hold_split=hold_split)
+    _check_conservation(decisions)
+    content = Content(
+        parents={name: _parent(sources.parents[name]) for name in rows.used[1:]},
+        rows=rows_digest(decisions),
+        where=tuple(Predicate(name=e.name, sql=e.sql) for e in where),
+        representative=tuple(e.sql for e in order),
+        split=config.split.model_dump(mode="json"),
+        sample=None if sample_config is None else sample_config.model_dump(mode="json"),
+        decisions=decisions_digest(decisions),
+    )
+    return decisions, content, sources
+
+
+def _sample_config(config: SnapshotConfig, sampler: Sampler | None) -> Config | None:
+    if config.sample is None:
+        return None
+    assert sampler is not None, "snapshot.sample needs a sampler"
+    return sampler.parse(config.sample, "snapshot.sample")
+
+
+def _order(config: SnapshotConfig, sources: Sources) -> list[Expression]:
+    """Return what chooses representatives: as configured, or pixel area and then score."""
+    texts = config.representative
+    if texts is None:
+        roles = sources.roles
+        found = []
+        if "width" in roles:
+            found.append(f"{roles['width']}::BIGINT * {roles['height']}")
+        if "aesthetic_score" in roles:
+            found.append(roles["aesthetic_score"])
+        texts = tuple(found)
+    names = [f"snapshot.representative.{place}" for place in range(len(texts))]
+    return [
+        parse_expression(name, text, sources.offered, name)
+        for name, text in zip(names, texts, strict=True)
+    ]
+
+
+def _parent(parent: Parent) -> ParentInfo:
+    fingerprint = parent.fingerprint if parent.is_ready else None
+    return ParentInfo(stage=parent.stage_type.name, fingerprint=fingerprint)
+
+
+def _check_conservation(decisions: Decisions) -> None:
+    found, _, _ = count_rows(decisions)
+    total = found.superseded + found.tombstoned + found.pending + found.quarantined
+    total += sum(found.excluded.values()) + found.kept
+    if total != found.images:
+        message = f"{found.images} rows, but {total} have a reason or are kept"
+        raise ConservationError(message)
+
+
+def _manifest(
+    dataset: Dataset,
+    pipeline: Pipeline,
+    decisions: Decisions,
+    content: Content,
+    sources: Sources,
+    previous: str | None,
+    code_version: str,
+    files: dict[str, FileInfo],
+) -> SnapshotManifest:
+    conservation, counts, splits = count_rows(decisions)
+    return SnapshotManifest(
+        id=content.snapshot_id(),
+        content=content,
+        conservation=conservation,
+        reasons=counts,
+        splits=splits,
+        categories={
+            node.path: CategoryInfo(
+                before=node.num_candidates, kept=node.num_chosen, draws=node.num_draws
+            )
+            for node in decisions.tree
+        },
+        num_draws=int(decisions.repeat.sum()),
+        num_missing=decisions.num_missing,
+        num_moved=decisions.num_moved,
+        previous=None if previous is None else find_snapshot(dataset, previous),
+        columns=dict(sources.roles),
+        files=files,
+        dataset=dataset.store.url,
+        dataset_id=dataset.info.dataset_id,
+        pipeline=pipeline.name,
+        code_version=code_version,
+        created_at=_now(),
+    )
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+# Writing -----------------------------------------------------------------------------------------
+
+
+def _write(dataset: Dataset, snapshot: str, decisions: Decisions) -> dict[str, FileInfo]:
+    """Put `decisions/` and `data/`, one file each for a group of shards."""
+    files: dict[str, FileInfo] = {}
+    group = decisions.rows.shard // layout.SHARDS_PER_GROUP
+    bounds = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(group)]
+    for start, stop in itertools.pairwise(bounds):
+        name = f"part-{group[start]:05d}.parquet"
+        table = _decisions_table(decisions, start, stop)
+        kept = pa.array(decisions.kept[start:stop])
+        tables = {
+            f"decisions/{name}": table,
+            f"data/{name}": _training_table(
+                table.filter(kept), decisions.rows.facts.slice(start, stop - start).filter(kept)
+            ),
+        }
+        for file, content in tables.items():
+            data = to_parquet(content)
+            dataset.store.put(snapshot_path(snapshot, file), data)
+            files[file] = FileInfo(
+                num_bytes=len(data), num_rows=len(content), sha256=hashlib.sha256(data).hexdigest()
+            )
+    written = {
+        folder: sum(info.num_rows for file, info in files.items() if file.startswith(folder))
+        for folder in ("decisions/", "data/")
+    }
+    if written != {"decisions/": len(group), "data/": int(decisions.kept.sum())}:
+        message = f"snapshot {snapshot}: wrote {written} of {len(group)} rows"
+        raise ConservationError(message)
+    return files
+
+
+def _decisions_table(decisions: Decisions, start: int, stop: int) -> pa.Table:
+    rows = decisions.rows
+    part = slice(start, stop)
+    kept = decisions.kept[part]
+    reason, reasons = rows.reasons.columns(start, stop)
+    ids = [bytes(value) for value in rows.image_id[part]]
+    columns: dict[str, Any] = {
+        "shard": pa.array(rows.shard[part]),
+        "row": pa.array(rows.row[part]),
+        "image_id": pa.array(ids, pa.binary(16), mask=~rows.has_id[part]),
+        "kept": pa.array(kept),
+        "reason": reason,
+        "reasons": reasons,
+        "repeat": pa.array(decisions.repeat[part]),
+        "weight": pa.array(decisions.weight[part], mask=~kept),
+        "split": pa.array(split_names(decisions.split[part]), pa.string()),
+        "category_path": rows.facts["category_path"].slice(start, stop - start).cast(pa.string()),
+    }
+    return conform(pa.table(columns), DECISIONS)
+
+
+def _training_table(table: pa.Table, facts: pa.Table) -> pa.Table:
+    """Return the training rows for the kept rows of a decisions table."""
+    captions = TRAINING.field("captions").type
+    columns = {
+        "captions": pa.array([[]] * len(table), captions),
+        **{name: facts[name] for name in ("width", "height", "aesthetic_score")},
+        **{name: table[name] for name in TRAINING.names if name in table.column_names},
+    }
+    assert pc.all(pc.greater(table["repeat"], 0)).as_py() in (True, None)
+    return conform(pa.table(columns), TRAINING)
