@@ -12,7 +12,6 @@ right where an instance lacks shards (its columns are null there); instances of 
 names no column are left out of the join.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,20 +23,24 @@ import pyarrow.dataset as pads
 from curation import duck
 from curation.confine import Uses
 from curation.dataset import Dataset
-from curation.inventory import applied_instances, choose_pipeline, published_snapshots
+from curation.fingerprint import canonical_json
+from curation.inventory import applied_instances, choose_pipeline
 from curation.pipeline.blocks import Block, current_blocks, shard_set
 from curation.pipeline.config import PipelineConfig
 from curation.pipeline.instances import Instance, Registry
 from curation.pipeline.relation import read_facts
-from curation.tables import file_schema
+from curation.snapshot.manifest import SnapshotManifest
+from curation.snapshot.read import list_snapshots
 from schemas import dataset as layout
-from schemas.columns import IDENTITY, UUID, column, table
+from schemas.columns import IDENTITY, column, table
+from schemas.decisions import DECISIONS
 from schemas.images import IMAGES
 
 SNAPSHOTS = table(
     "snapshots",
     column("snapshot_id", pa.string(), "Hash of the snapshot's content."),
     column("created_at", pa.string(), "When it was made, UTC."),
+    column("pipeline", pa.string(), "The pipeline whose `snapshot:` section made it."),
     column("num_rows", pa.int64(), "Rows that it decided on."),
     column("num_kept", pa.int64(), "Rows that it kept."),
     column("manifest", pa.string(), "The whole manifest, as JSON."),
@@ -137,7 +140,9 @@ def open_tables(dataset: Dataset, registry: Registry, pipeline: str | None = Non
     config = choose_pipeline(dataset, pipeline)
     instances = _instance_tables(dataset, config, registry) if config else []
     images = _images(dataset)
-    found = [images, _wide(images, instances), *instances, _decisions(dataset), _snapshots(dataset)]
+    manifests = list_snapshots(dataset)
+    found = [images, _wide(images, instances), *instances]
+    found += [_decisions(manifests), _snapshots(manifests)]
     return Tables(dataset, config.name if config else "", {t.name: t for t in found})
 
 
@@ -232,43 +237,35 @@ def _wide(images: Table, instances: Sequence[Table]) -> Table:
     return Table("rows", doc, pa.schema(fields), images.parts, joined=tuple(instances))
 
 
-def _decisions(dataset: Dataset) -> Table:
-    parts, schema = [], pa.schema([*IDENTITY])
-    for snapshot in published_snapshots(dataset):
-        folder = f"{layout.snapshot_folder(snapshot)}/decisions"
-        files = tuple(f for f in dataset.store.files(folder) if f.endswith(".parquet"))
+def _decisions(manifests: Sequence[SnapshotManifest]) -> Table:
+    parts = []
+    for manifest in manifests:
+        names = (name for name in sorted(manifest.files) if name.startswith("decisions/"))
+        files = tuple(f"{layout.snapshot_folder(manifest.id)}/{name}" for name in names)
         if files:
-            parts.append(Part(files, {"snapshot_id": snapshot}))
-            schema = _in_memory(file_schema(dataset.store, files[0]))
+            parts.append(Part(files, {"snapshot_id": manifest.id}))
     doc = f"what every snapshot decided on every row; {len(parts)} snapshots"
-    return Table("decisions", doc, pa.schema([_SNAPSHOT_ID, *schema]), tuple(parts))
+    return Table("decisions", doc, pa.schema([_SNAPSHOT_ID, *DECISIONS]), tuple(parts))
 
 
-def _snapshots(dataset: Dataset) -> Table:
-    rows = []
-    for snapshot in published_snapshots(dataset):
-        path = f"{layout.snapshot_folder(snapshot)}/manifest.json"
-        manifest = json.loads(dataset.store.read(path))
-        rows.append(
-            {
-                "snapshot_id": snapshot,
-                "created_at": manifest.get("created_at"),
-                "num_rows": manifest.get("num_rows"),
-                "num_kept": manifest.get("num_kept"),
-                "manifest": json.dumps(manifest, sort_keys=True),
-            }
-        )
+def _snapshots(manifests: Sequence[SnapshotManifest]) -> Table:
+    rows = [
+        {
+            "snapshot_id": manifest.id,
+            "created_at": manifest.created_at,
+            "pipeline": manifest.pipeline,
+            "num_rows": manifest.conservation.images,
+            "num_kept": manifest.conservation.kept,
+            "manifest": canonical_json(manifest.model_dump(mode="json")),
+        }
+        for manifest in manifests
+    ]
     found = pa.Table.from_pylist(rows, schema=SNAPSHOTS)
     return Table("snapshots", f"{len(rows)} snapshots", SNAPSHOTS, rows=found)
 
 
 def _parts(files: tuple[str, ...]) -> tuple[Part, ...]:
     return (Part(files),) if files else ()
-
-
-def _in_memory(schema: pa.Schema) -> pa.Schema:
-    fields = [f.with_type(UUID) if f.type == pa.uuid() else f for f in schema]
-    return pa.schema(fields)
 
 
 def _on_disk(schema: pa.Schema) -> pa.Schema:

@@ -5,7 +5,7 @@ printable is escaped, so nothing can move the cursor or hide text.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -57,12 +57,6 @@ def print_table(
     for row in rows:
         table.add_row(*(Text("" if v is None else printable(str(v))) for v in row))
     console.print(table)
-
-
-def print_event(event: Mapping[str, Any]) -> None:
-    """Print what a run says of itself as one line to the standard error."""
-    facts = " ".join(f"{key}={value}" for key, value in event.items() if key != "event")
-    click.echo(printable(f"{event.get('event', 'event')}: {facts}"), err=True)
 
 
 def readable_bytes(number: int) -> str:

@@ -28,14 +28,9 @@ def ls(dataset: str, as_json: bool) -> None:
 
 
 def _print_inventory(found: "Inventory") -> None:
-    print_lines(
-        [
-            found.url,
-            f"{found.num_shards:,} of {found.num_listed_shards:,} listed shards, "
-            f"{found.num_rows:,} rows, {readable_bytes(sum(found.num_bytes.values()))}",
-            "",
-        ]
-    )
+    shards = f"{found.num_shards:,} of {found.num_listed_shards:,} listed shards"
+    size = readable_bytes(sum(found.num_bytes.values()))
+    print_lines([found.url, f"{shards}, {found.num_rows:,} rows, {size}", ""])
     columns = ["instance", "stage", "kind", "fingerprint", "finished", "missing", "given up", "in"]
     rows = [
         (

@@ -75,7 +75,7 @@ def write_result(result: Result, form: str, output: Path) -> None:
         else:
             with temporary.open("x", encoding="utf-8", newline="") as file:
                 (_write_csv if form == "csv" else _write_json)(result, file)
-        os.replace(temporary, target)
+        temporary.replace(target)
     except OSError as error:
         message = f"{output}: cannot be written: {error.strerror or error}; name another file"
         raise StorageError(message) from error

@@ -1,10 +1,11 @@
-"""A snapshot's manifest, for people."""
+"""Snapshots and what differs between two of them, for people."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curation.cli.console import print_lines, print_table
 
 if TYPE_CHECKING:
+    from curation.snapshot.diff import SnapshotDiff
     from curation.snapshot.manifest import SnapshotManifest
 
 
@@ -26,3 +27,36 @@ def print_manifest(manifest: "SnapshotManifest") -> None:
     shown = [(group, name, f"{count:,}") for group, name, count in counts if count]
     if shown:
         print_table(["rows", "why", "count"], shown, right=["count"])
+
+
+def diff_json(diff: "SnapshotDiff") -> dict[str, Any]:
+    """Return a comparison for `--json`."""
+    return {
+        "before": diff.before,
+        "after": diff.after,
+        "gained": diff.num_gained,
+        "lost": diff.num_lost,
+        "reason_changed": diff.num_reason_changed,
+        "repeat_changed": diff.num_repeat_changed,
+        "split_changed": diff.num_split_changed,
+        "changes": [
+            {"before": before, "after": after, "rows": count}
+            for (before, after), count in diff.changes.items()
+        ],
+    }
+
+
+def print_diff(diff: "SnapshotDiff") -> None:
+    """Print a comparison."""
+    print_lines(
+        [
+            f"{diff.before} -> {diff.after}",
+            f"{diff.num_gained:,} rows gained, {diff.num_lost:,} lost",
+            f"{diff.num_reason_changed:,} out for another reason",
+            f"{diff.num_repeat_changed:,} kept with another repeat",
+            f"{diff.num_split_changed:,} kept in another split",
+        ]
+    )
+    rows = [(before, after, f"{count:,}") for (before, after), count in diff.changes.items()]
+    if rows:
+        print_table(["before", "after", "rows"], rows, right=["rows"])

@@ -1,12 +1,12 @@
 """`longtail plan` and `longtail run`."""
 
-import sys
 from pathlib import Path
 
 import click
 
-from curation.cli.console import print_event, print_json, print_lines, print_table, readable_bytes
+from curation.cli.console import print_json, print_lines, print_table, readable_bytes
 from curation.cli.options import as_json, overrides, pipeline_file
+from curation.cli.progress import watched
 
 
 @click.command()
@@ -77,16 +77,17 @@ def run(
     """
     from jobs.sessions import curate
 
-    summary = curate(
-        pipeline,
-        overrides,
-        runner=runner,
-        workers=workers,
-        retry_quarantined=retry_quarantined,
-        address=address,
-        on_event=print_event if sys.stderr.isatty() else lambda event: None,
-        retry_transient=retry_transient,
-    )
+    with watched() as on_event:
+        summary = curate(
+            pipeline,
+            overrides,
+            runner=runner,
+            workers=workers,
+            retry_quarantined=retry_quarantined,
+            retry_transient=retry_transient,
+            address=address,
+            on_event=on_event,
+        )
     if as_json:
         print_json(summary.to_json())
     else:

@@ -25,9 +25,9 @@ def sample() -> None:
 def preview(pipeline: Path, overrides: tuple[str, ...], allow_pending: bool, as_json: bool) -> None:
     """Decide as `snapshot create` would, and write nothing."""
     from curation.cli.manifest import print_manifest
-    from jobs.snapshots import preview_pipeline
+    from jobs.snapshot import preview_snapshot
 
-    manifest = preview_pipeline(pipeline, overrides, allow_pending=allow_pending)
+    manifest = preview_snapshot(pipeline, overrides, allow_pending=allow_pending)
     if as_json:
         print_json(manifest.model_dump(mode="json"))
         return

@@ -39,14 +39,15 @@ def create(
     The same content has the same id, wherever and whenever it is made.
     """
     from curation.cli.manifest import print_manifest
-    from jobs.snapshots import snapshot_pipeline
+    from jobs.snapshot import code_version, create_snapshot
 
-    made = snapshot_pipeline(
+    made = create_snapshot(
         pipeline,
         overrides,
         allow_pending=allow_pending,
         previous=previous,
         hold_split=hold_split,
+        code_version=code_version(),
     )
     if as_json:
         print_json({"new": made.is_new, **made.manifest.model_dump(mode="json")})
@@ -87,7 +88,7 @@ def list_all(dataset: str, as_json: bool) -> None:
 def show(dataset: str, snapshot: str, as_json: bool) -> None:
     """Show what a snapshot keeps, and why the rest is out.
 
-    ID may be the first characters of an id.
+    ID may be the beginning of an id.
     """
     from curation.cli.manifest import print_manifest
     from curation.dataset import Dataset
@@ -108,25 +109,34 @@ def show(dataset: str, snapshot: str, as_json: bool) -> None:
 @as_json
 def diff(dataset: str, old: str, new: str, as_json: bool) -> None:
     """Compare two snapshots: what came in, what went out, and for which reason."""
+    from curation.cli.manifest import diff_json, print_diff
     from curation.dataset import Dataset
     from curation.snapshot.diff import diff_snapshots
 
     found = diff_snapshots(Dataset.open(dataset), old, new)
     if as_json:
-        print_json(found.to_json())
+        print_json(diff_json(found))
     else:
-        print_lines(found.lines())
+        print_diff(found)
 
 
 @snapshot.command()
 @dataset_url
 @snapshot_id
-def verify(dataset: str, snapshot: str) -> None:
-    """Check that a snapshot's files are whole and say what its id says."""
+def verify(dataset: str, snapshot: str) -> int:
+    """Check that a snapshot's files are whole.
+
+    The exit code is 1 where one is not.
+    """
     from curation.dataset import Dataset
+    from curation.snapshot.read import find_snapshot
     from curation.snapshot.verify import verify_snapshot
 
-    print_lines(verify_snapshot(Dataset.open(dataset), snapshot).lines())
+    opened = Dataset.open(dataset)
+    chosen = find_snapshot(opened, snapshot)
+    faults = verify_snapshot(opened, chosen)
+    print_lines(faults or [f"snapshot {chosen}: every file is what the manifest says"])
+    return 1 if faults else 0
 
 
 @snapshot.command()
@@ -134,12 +144,25 @@ def verify(dataset: str, snapshot: str) -> None:
 @snapshot_id
 @as_json
 def materialize(dataset: str, snapshot: str, as_json: bool) -> None:
-    """Write the kept images with their bytes, grouped by bucket, for training."""
-    from curation.dataset import Dataset
-    from curation.snapshot.materialize import materialize_snapshot
+    """Write the kept images with their bytes, grouped by bucket, for training.
 
-    made = materialize_snapshot(Dataset.open(dataset), snapshot)
+    Buckets and sizes are those of the pipeline that made the snapshot.
+    """
+    from curation.dataset import Dataset
+    from curation.inventory import applied_pipelines
+    from curation.snapshot.config import MaterializeConfig
+    from curation.snapshot.materialize import materialize_snapshot
+    from curation.snapshot.read import find_snapshot, read_manifest
+
+    opened = Dataset.open(dataset)
+    chosen = find_snapshot(opened, snapshot)
+    pipeline = applied_pipelines(opened).get(read_manifest(opened, chosen).pipeline)
+    config = pipeline.snapshot.materialize if pipeline else MaterializeConfig()
+    protocols = pipeline.source.protocols if pipeline and pipeline.source else ("file",)
+    made = materialize_snapshot(opened, chosen, config, protocols)
     if as_json:
-        print_json(made.to_json())
-    else:
-        print_lines(made.lines())
+        print_json(made.model_dump(mode="json"))
+        return
+    print_lines([f"snapshots/{chosen}/materialized/{made.digest}: {len(made.files):,} files"])
+    rows = [(bucket, f"{count:,}") for bucket, count in made.buckets.items()]
+    print_table(["bucket", "images"], rows, right=["images"])

@@ -64,7 +64,6 @@ def run_fit(dataset: Dataset, instance: Instance, instances: Mapping[str, Instan
     stage = instance.make()
     assert isinstance(stage, FittedStage)
     assert instance.meaning is not None
-    stage.setup()
     size, seed = stage.fit_sample()
     sample = draw_sample(dataset, instance, instances, stage.fit_reads(), size, seed)
     if not len(sample):

@@ -44,7 +44,7 @@ class CurrentRows:
         return self._table.filter(pc.equal(self._table["shard"], shard)).select(list(columns))
 
 
-def current_relations(dataset: Dataset, instances: Sequence[Instance]) -> Mapping[str, CurrentRows]:
+def relation_rows(dataset: Dataset, instances: Sequence[Instance]) -> Mapping[str, CurrentRows]:
     """Return relation instance -> its rows, for every relation whose groups are up to date."""
     by_name = {instance.name: instance for instance in instances}
     found = {}

@@ -201,7 +201,10 @@ class FittedStage(Stage[C]):
 
     @abstractmethod
     def fit(self, sample: pa.Table) -> Mapping[str, bytes]:
-        """Return the artefact as named files, deterministically, from at least one row."""
+        """Return the artefact as named files, deterministically, from at least one row.
+
+        `setup` is not called before: it is for `process`, which needs the artefact.
+        """
 
 
 class RelationStage(Stage[C]):

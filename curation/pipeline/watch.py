@@ -41,7 +41,8 @@ class Watch:
     def ended(self, end: StepEnd) -> None:
         """Take in a step that has ended."""
         self._moved = time.monotonic()
-        self._rows[end.step] += end.task.num_rows
+        if end.task.kind != "edges":
+            self._rows[end.step] += end.task.num_rows
 
     def tick(self) -> None:
         """Report, if it is time."""

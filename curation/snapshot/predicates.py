@@ -113,8 +113,9 @@ def check_orderable(types: dict[str, pa.DataType], names: Iterable[str]) -> None
     """
     for name in names:
         kind = types[name]
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-            message = f"{name}: the expression is {kind}, expected a number"
+        is_whole = pa.types.is_integer(kind) and kind != pa.uint64()
+        if not (is_whole or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+            message = f"{name}: the expression is {kind}, expected a number; CAST it to DOUBLE"
             raise SnapshotError(message)
 
 

@@ -7,7 +7,8 @@ product makes no rounding error at all, and its result cannot depend on the orde
 adds: not on threads, block sizes, instruction sets, or how the rows are cut into batches. The
 rounding moves a cosine by about 0.00003; that is the price, and it is paid once.
 
-faiss.Kmeans and sklearn.cluster.KMeans add floats, in an order that depends on threads and CPU.
+k-means in floats, as in faiss and scikit-learn, adds in whatever order its BLAS chooses:
+scikit-learn's centres, for one, differ between one thread and two.
 """
 
 import hashlib

@@ -24,8 +24,8 @@ ENTROPY = "inspect.entropy"
 
 MIN_PHASH_BITS = 24
 """Bits set in a pHash that says something. A bit says that a frequency lies above the median of the
-64, so 32 are set. Far fewer mean that most frequencies are equal, as in a flat picture or a gradient
-along an edge; all of those share a few hashes."""
+64, so 32 are set. Far fewer mean that most frequencies are equal, as in a flat picture or a plain
+gradient; all of those share a few hashes."""
 
 CHUNK_PAIRS = 1 << 17
 """Pairs compared at a time: 1 MiB of differences, which stays in a core's cache."""

@@ -16,8 +16,9 @@ from curation.pipeline.stage import FittedStage, RelationStage, Shard, Stage
 from curation.pixels import PixelSpec
 from schemas.columns import UUID, column, table
 from schemas.error_codes import row_error
-from tests.fakes import faults
+from tests.fakes import decode, faults
 
+decode.install()
 faults.install()
 
 _ERROR = column("error", pa.string(), "Why there is no value.")
@@ -95,7 +96,7 @@ class BadConfig(Config):
     """Settings of `bad`.
 
     Attributes:
-        what: What it does.
+        what: What it does. `hang_in_company` hangs unless the row is alone, `setup` raises there.
         key: To rows whose key contains this; empty for the whole shard, outside the row loop.
         shard: To this shard only; -1 for all.
         once: A file that it makes the first time; while it is there, nothing bad happens.
@@ -105,6 +106,7 @@ class BadConfig(Config):
         "nothing",
         "segfault",
         "hang",
+        "hang_in_company",
         "eat_memory",
         "exit",
         "raise",
@@ -112,6 +114,7 @@ class BadConfig(Config):
         "drop_row",
         "nan",
         "wrong_type",
+        "setup",
     ] = "nothing"
     key: str = ""
     shard: int = -1
@@ -135,17 +138,23 @@ class BadStage(Stage[BadConfig]):
         """The length of the key."""
         return table("bad", column("length", pa.float32(), "Length of the key."), _ERROR)
 
+    def setup(self) -> None:
+        """Fail, if that is what it is told to."""
+        if self.config.what == "setup":
+            message = "told to"
+            raise ValueError(message)
+
     def process(self, shard: Shard) -> pa.Table:
         """Measure keys, until the chosen row or shard comes."""
         config = self.config
         keys = shard.column("images.source_key").to_pylist()
         here = config.shard in (-1, shard.number) and not self._is_over()
         if here and not config.key:
-            self._misbehave()
+            self._misbehave(len(keys))
         values = []
         for position in shard.rows():
             if here and config.key and config.key in keys[position]:
-                self._misbehave()
+                self._misbehave(len(keys))
             values.append(float(len(keys[position])))
         if here and config.what == "nan" and values:
             values[0] = float("nan")
@@ -163,11 +172,11 @@ class BadStage(Stage[BadConfig]):
         with open(self.config.once, "x"):
             return False
 
-    def _misbehave(self) -> None:
+    def _misbehave(self, num_rows: int) -> None:
         what = self.config.what
         if what == "segfault":
             ctypes.string_at(0)
-        elif what == "hang":
+        elif what == "hang" or (what == "hang_in_company" and num_rows > 1):
             time.sleep(3600)
         elif what == "eat_memory":
             bytearray(1 << 45)
@@ -179,6 +188,28 @@ class BadStage(Stage[BadConfig]):
         elif what == "kill_parent":
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(3600)
+
+
+class EchoStage(Stage[Config]):
+    """Repeats what `bad` wrote, so that there is somebody to wait for it."""
+
+    name = "echo"
+    config_type = Config
+
+    def reads(self) -> tuple[str, ...]:
+        """The length."""
+        return ("bad.length",)
+
+    def writes(self) -> pa.Schema:
+        """The length again."""
+        return table("echo", column("length", pa.float32(), "Length of the key."), _ERROR)
+
+    def process(self, shard: Shard) -> pa.Table:
+        """Repeat."""
+        length = shard.column("bad.length")
+        missing = row_error("missing_input", column="bad.length")
+        errors = pc.if_else(pc.is_null(length), missing, pa.scalar(None, pa.string()))
+        return pa.table({"length": length, "error": errors})
 
 
 class SlowConfig(Config):
@@ -326,6 +357,7 @@ STAGES: dict[str, type[Stage[Any]]] = {
         LumaStage,
         DoubleStage,
         BadStage,
+        EchoStage,
         SlowStage,
         MiddleStage,
         TwinsStage,

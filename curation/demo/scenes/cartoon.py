@@ -51,11 +51,11 @@ def _panel(sheet: Canvas, job: Job, rect: _Rect, colours: Palette) -> None:
         x, y, ink = rng.uniform(0, wide), rng.uniform(0, high), rng.choice(colours.accents)
         panel.rays(x, y, 9, rng.uniform(0, 40), [ink], 0.5)
     else:
-        ink = (*rng.choice(colours.accents), 140)
+        faint = (*rng.choice(colours.accents), 140)
         pitch = min(wide, high) / 14
         for row in range(int(high / pitch) + 1):
             for column in range(int(wide / pitch) + 1):
-                panel.disc(column * pitch, row * pitch, pitch * 0.45 * row * pitch / high, ink)
+                panel.disc(column * pitch, row * pitch, pitch * 0.45 * row * pitch / high, faint)
     people = rng.randint(1, 2)
     for index in range(people):
         x = wide * (index + rng.uniform(0.3, 0.7)) / people

@@ -13,14 +13,10 @@ from curation.demo.scenes.job import Job
 
 # Points near the edge of the Mandelbrot set, whose Julia sets are neither dust nor blobs.
 _JULIA = (
-    -0.8 + 0.156j,
-    0.285 + 0.01j,
-    -0.70176 - 0.3842j,
-    -0.4 + 0.6j,
-    0.355 + 0.355j,
-    -0.54 + 0.54j,
+    *(-0.8 + 0.156j, 0.285 + 0.01j, -0.70176 - 0.3842j, -0.4 + 0.6j, 0.355 + 0.355j),
+    *(-0.835 - 0.2321j, -0.7269 + 0.1889j, 0.3 - 0.01j, -0.1 + 0.651j, -0.54 + 0.54j),
+    -0.162 + 1.04j,
 )
-_JULIA += (-0.835 - 0.2321j, -0.7269 + 0.1889j, 0.3 - 0.01j, -0.1 + 0.651j, -0.162 + 1.04j)
 _SEAHORSES = (
     -0.745 + 0.113j,
     -0.16 + 1.0405j,

@@ -22,7 +22,8 @@ def _elevation(name: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]"
     path = package_file("matplotlib", f"mpl-data/sample_data/{name}.npz")
     with np.load(path) as file:
         heights = np.asarray(file[field], np.float32)
-    return (heights - heights.min()) / float(np.ptp(heights))
+    lowest, highest = float(heights.min()), float(heights.max())
+    return np.asarray((heights - lowest) / (highest - lowest), np.float32)
 
 
 def relief(job: Job) -> Image.Image:

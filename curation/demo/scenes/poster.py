@@ -106,7 +106,8 @@ def _small_print(sheet: Canvas, job: Job, colours: Palette, ground: RGB) -> None
     high = unit * rng.uniform(8, 18)
     top = job.height - high if rng.random() < 0.75 else 0.0
     sheet.box(0, top, job.width, top + high, band)
-    text = f"{words.day(job.content)}  {job.content.choice(words.PLACES)}  {job.content.randint(10, 22)}:00"
+    place, hour = job.content.choice(words.PLACES), job.content.randint(10, 22)
+    text = f"{words.day(job.content)}  {place}  {hour}:00"
     size = sheet.fitted(text, "sans_bold", job.width * 0.8, high * 0.35)
     sheet.text(job.width * 0.07, top + high / 2, text, "sans_bold", size, readable_on(band), "lm")
 
@@ -216,8 +217,8 @@ def _book(
     cover = Canvas((max(2, round(wide)), max(2, round(high))), cloth)
     if rng.random() < 0.5:
         share = rng.uniform(0.35, 1.0)
-        size = cover.drawn(wide, high * share)
-        picture = expose(any_shot(job.content, size[0] / size[1], VARIED, (0.4, 1)), size)
+        pixels = cover.drawn(wide, high * share)
+        picture = expose(any_shot(job.content, pixels[0] / pixels[1], VARIED, (0.4, 1)), pixels)
         spot = rng.choice((0.0, high * (1 - share)))
         cover.paste(tone.graded(picture, job.content), 0, spot)
     else:
@@ -272,8 +273,8 @@ def slide(job: Job) -> Image.Image:
     elif side in (2, 3, 4):
         wide, high = job.width * rng.uniform(0.3, 0.55), job.height * rng.uniform(0.4, 1)
         x, y = rng.choice((0.0, job.width - wide)), (job.height - high) * rng.choice((0, 0.5, 1))
-        size = sheet.drawn(wide, high)
-        picture = expose(any_shot(job.content, size[0] / size[1], VARIED, (0.4, 1)), size)
+        pixels = sheet.drawn(wide, high)
+        picture = expose(any_shot(job.content, pixels[0] / pixels[1], VARIED, (0.4, 1)), pixels)
         sheet.paste(tone.graded(picture, job.content), x, y)
         left, right = (wide + 4 * unit, right) if x == 0 else (left, job.width - wide - 4 * unit)
     size = unit * rng.uniform(6, 11)

@@ -116,7 +116,8 @@ def _digits() -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
     path = package_file("sklearn", "datasets/data/digits.csv.gz")
     with gzip.open(path, "rt") as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.float32)
-    return table[:, :64].reshape(-1, 8, 8) / 16
+    pieces: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = table[:, :64] / np.float32(16)
+    return pieces.reshape(-1, 8, 8)
 
 
 def digits(job: Job) -> Image.Image:

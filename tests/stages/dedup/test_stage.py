@@ -10,6 +10,7 @@ import pytest
 from curation.errors import ConfigError
 from schemas.columns import IDENTITY
 from schemas.dedup import DEDUP, DEDUP_EDGES
+from stages.dedup.matchers import MIN_PHASH_BITS
 from stages.dedup.stage import DedupConfig, DedupStage
 
 SCHEMA = pa.schema(
@@ -254,6 +255,8 @@ def test_edges_are_all_near_pairs_and_nothing_else():
     for a in entries[:80]:
         for b in entries[80:]:
             if a[1] is None or b[1] is None or min(a[3], b[3]) < 1.0 or a[1:3] == b[1:3]:
+                continue
+            if min(a[1].bit_count(), b[1].bit_count()) < MIN_PHASH_BITS:
                 continue
             distance = (a[1] ^ b[1]).bit_count()
             if distance <= 8 and (a[2] ^ b[2]).bit_count() <= 16:

@@ -1,0 +1,83 @@
+"""A run as it goes on, on a terminal: a bar for each instance. In a pipe nothing but trouble."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from curation.cli.console import printable
+
+
+@contextmanager
+def watched() -> Iterator[Any]:
+    """Yield what takes a run's events: bars on a terminal, lines of trouble in a pipe."""
+    if not sys.stderr.isatty():
+        yield print_trouble
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bars:
+        yield _Bars(bars)
+
+
+class _Bars:
+    """One bar for each instance, and a line above them for trouble."""
+
+    def __init__(self, bars: Any) -> None:
+        self._bars = bars
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "wave":
+            for task in self._tasks.values():
+                self._bars.remove_task(task)
+            self._tasks.clear()
+        elif event["event"] == "progress":
+            self._show(event)
+        else:
+            print_trouble(event, self._bars.console.print)
+
+    def _show(self, event: Mapping[str, Any]) -> None:
+        for step in [*event["due"], *event["rows"]]:
+            done = event["rows"].get(step, 0)
+            total = max(event["due"].get(step, 0), done) or None
+            rate = f"{done / event['seconds']:,.0f} rows/s" if done else ""
+            if step not in self._tasks:
+                self._tasks[step] = self._bars.add_task(step, total=total, rate=rate)
+            # While the source is still being listed, nobody knows the end.
+            total = None if event["listing"] else total
+            self._bars.update(self._tasks[step], completed=done, total=total, rate=rate)
+
+
+def print_trouble(event: Mapping[str, Any], write: Any = None) -> None:
+    """Print charges and stalls, and nothing else."""
+    line = None
+    if event["event"] == "charge":
+        end = "given up" if event["given_up"] else "will be tried again"
+        line = (
+            f"{event['step']}, {event['task']}: try {event['try']} failed, {end}: {event['code']}: "
+        )
+        line += event["text"]
+    elif event["event"] == "stalled":
+        queues = "; ".join(
+            f"{pool}: {counts['ready']} queued, {counts['running']} running, "
+            f"{counts['waiting']} waiting"
+            for pool, counts in event["queues"].items()
+        )
+        line = f"nothing has finished for {event['seconds']:g} s; {queues}"
+    if line is not None and write is not None:
+        write(printable(line), markup=False, highlight=False)
+    elif line is not None:
+        click.echo(printable(line), err=True)
