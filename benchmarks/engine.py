@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.conditions import print_conditions
-from curation.demo import make_corpus
 from curation.pipeline.config import parse_pipeline
 from curation.pipeline.local_runner import LocalRunner
 from curation.pipeline.runner import Runner
@@ -59,6 +58,8 @@ def main() -> int:
 def link_corpus(corpus: Path | None, work: Path, images: int) -> Path:
     """Fill a folder with `images` hard links to the files of a corpus."""
     if corpus is None:
+        from curation.demo import make_corpus  # needs the extra `demo`; --corpus does not
+
         make_corpus(work / "corpus", images=min(images, _OWN_CORPUS), seed=7)
         corpus = work / "corpus" / "images"
     files = sorted(path for path in corpus.rglob("*") if path.is_file())

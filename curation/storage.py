@@ -22,6 +22,8 @@ fault_hook: Callable[[str, str], None] | None = None
 
 TEMPORARY = ".tmp-"
 
+Data = bytes | memoryview
+
 
 def _fault(point: str, path: str) -> None:
     if fault_hook is not None:
@@ -33,8 +35,11 @@ def _explained(action: str, where: str) -> Iterator[None]:
     """Turn an operating system's refusal into a sentence that says what to do."""
     try:
         yield
-    except FileNotFoundError:
-        raise
+    except (FileExistsError, FileNotFoundError) as error:
+        if action == "read" or isinstance(error, FileExistsError):
+            raise
+        message = f"{where}: cannot {action}: the folder cannot be made; name another one"
+        raise StorageError(message) from error
     except OSError as error:
         hints = {
             errno.ENOSPC: "no space is left; free some and run the same command again: finished "
@@ -152,7 +157,7 @@ class Store:
 
     # Writing ---------------------------------------------------------------------------------
 
-    def put(self, name: str, data: bytes) -> None:
+    def put(self, name: str, data: Data) -> None:
         """Write `name` whole, replacing what was there.
 
         Raises:
@@ -170,10 +175,10 @@ class Store:
                     raise
                 self._sync_folder(name)
             else:
-                self.fs.pipe_file(self.path(name), data)
+                self.fs.pipe_file(self.path(name), bytes(data))
         _fault("after", name)
 
-    def create(self, name: str, data: bytes) -> bool:
+    def create(self, name: str, data: Data) -> bool:
         """Write `name` whole if nobody has; return whether this call did.
 
         Of any number of racing calls exactly one returns true.
@@ -192,7 +197,7 @@ class Store:
                 self._sync_folder(name)
             else:
                 try:
-                    self.fs.pipe_file(self.path(name), data, mode="create")
+                    self.fs.pipe_file(self.path(name), bytes(data), mode="create")
                 except FileExistsError:
                     return False
         _fault("after", name)
@@ -206,7 +211,7 @@ class Store:
             except FileNotFoundError:
                 return
 
-    def _write_temporary(self, name: str, data: bytes) -> str:
+    def _write_temporary(self, name: str, data: Data) -> str:
         target = self.path(name)
         folder = os.path.dirname(target)
         os.makedirs(folder, exist_ok=True)

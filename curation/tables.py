@@ -19,7 +19,7 @@ DIGESTS = b"longtail.digests"
 """Key of the schema metadata under which a file keeps the digest of each of its columns."""
 
 
-def to_parquet(table: pa.Table) -> bytes:
+def to_parquet(table: pa.Table) -> memoryview:
     """Encode `table`: zstd, image bytes uncompressed in small row groups, identifiers as UUID.
 
     The footer keeps a digest of every column but `image_bytes`, so that readers can tell whether
@@ -43,8 +43,7 @@ def to_parquet(table: pa.Table) -> bytes:
         write_statistics=[name for name in table.column_names if name != "image_bytes"],
         store_schema=True,
     )
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return memoryview(sink.getvalue())  # without another copy of a shard's images
 
 
 def write_table(store: Store, name: str, table: pa.Table) -> None:
@@ -132,11 +131,22 @@ def column_digest(column: pa.ChunkedArray | pa.Array) -> str:
     return digest.hexdigest()[:32]
 
 
+def _type_name(kind: pa.DataType) -> str:
+    """Name a type without the names of list elements, which Parquet changes."""
+    if pa.types.is_fixed_size_list(kind):
+        return f"list[{kind.list_size}]"
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return "list"
+    if pa.types.is_struct(kind):
+        return f"struct<{', '.join(field.name for field in kind)}>"
+    return str(kind)
+
+
 def _feed(digest: Any, array: pa.Array) -> None:
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     kind = array.type
-    digest.update(f"{kind}:{len(array)}\0".encode())
+    digest.update(f"{_type_name(kind)}:{len(array)}\0".encode())
     valid = np.ascontiguousarray(array.is_valid().to_numpy(zero_copy_only=False))
     digest.update(np.packbits(valid).tobytes())
     if pa.types.is_null(kind):

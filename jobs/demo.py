@@ -14,6 +14,7 @@ from pathlib import Path
 
 from curation.cli.console import print_lines
 from curation.cli.formats import print_result
+from curation.cli.manifest import print_manifest
 from curation.cli.progress import watched
 from curation.dataset import Dataset
 from curation.errors import LongtailError
@@ -95,7 +96,8 @@ def run(out: Path, images: Path | None, runner: str) -> int:
     made = create_snapshot(pipeline, code_version=code_version(), allow_pending=True)
     dataset = Dataset.open(str(out / "dataset"))
     write_report(dataset, made.manifest.id, out / "report.html", STAGES)
-    print_lines(["", *made.manifest.lines()])
+    print_lines([""])
+    print_manifest(made.manifest)
     for question, query in QUESTIONS:
         text = query.format(snapshot=made.manifest.id)
         print_lines(["", question, f'  longtail sql {out}/dataset "{text}"'])

@@ -9,7 +9,7 @@ and changes no byte. The rules, in the order in which they apply:
 2. **Size.** Read from the header before anything is allocated; more than `max_pixels` is a `bomb`.
 3. **Decoding.** The whole first frame is decoded, which proves it whole: a file that ends too early
    is `truncated`, even if only the end marker of a JPEG or PNG is missing; bytes after the end are
-   nobody's business. Damage that still decodes is not seen. A JPEG whose shorter edge is 896 px or
+   nobody's business. Damage that still decodes is not seen. A JPEG whose shorter edge is 512 px or
    more is decoded at 1/2, 1/4 or 1/8 of its size for a view that averages at least as many pixels
    anyway: all coefficients are read and checked as always, only their transform is shortened.
 4. **Channels.** Eight bits, of deeper ones the high byte. Float samples are cut to 0..1. Palettes

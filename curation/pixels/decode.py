@@ -31,7 +31,7 @@ from schemas.error_codes import row_error
 LARGE_PIXELS = 32_000_000
 """Above this, one image at a time is decoded on a machine."""
 
-SCALED_MIN_EDGE_PX = 448
+SCALED_MIN_EDGE_PX = 256
 """A JPEG decoded at 1/2, 1/4 or 1/8 keeps at least this many pixels on its shorter edge."""
 
 _MAX_SCALE_POWER = 3  # libjpeg scales by 1/1, 1/2, 1/4 and 1/8

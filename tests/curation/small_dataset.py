@@ -11,9 +11,11 @@ from curation.dataset import Dataset
 from curation.fingerprint import pretty_json
 from curation.inventory import applied_instances, applied_pipelines
 from curation.pipeline.stage import Shard, Stage
+from curation.snapshot.manifest import Conservation, Content, FileInfo, SnapshotManifest
 from curation.tables import conform, write_table
 from schemas import dataset as layout
 from schemas.columns import IDENTITY, column, table
+from schemas.decisions import DECISIONS
 from schemas.images import IMAGES
 from schemas.ingest_list import INGEST_LIST
 
@@ -117,8 +119,38 @@ def stage_table(instance, shard):
 def decisions_table(shard):
     """Return the decisions on a shard: odd rows are out."""
     kept = [row % 2 == 0 for row in range(ROWS)]
-    reasons = [None if keep else "odd" for keep in kept]
-    return pa.table(identity(shard) | {"kept": kept, "reason": pa.array(reasons, pa.string())})
+    columns = {field.name: pa.nulls(ROWS, field.type) for field in DECISIONS} | identity(shard)
+    columns["kept"] = pa.array(kept)
+    columns["reason"] = pa.array([None if keep else "odd" for keep in kept], pa.string())
+    return conform(pa.table(columns), DECISIONS)
+
+
+def manifest_of(snapshot, files):
+    """Return a manifest that says what `decisions_table` holds."""
+    num_rows = SHARDS * ROWS
+    rows = {"superseded": 0, "tombstoned": 0, "pending": 0, "quarantined": 0}
+    content = {"parents": {}, "rows": "", "where": [], "representative": [], "split": {}}
+    return SnapshotManifest(
+        id=snapshot,
+        content=Content(**content, sample=None, decisions=""),
+        conservation=Conservation(
+            images=num_rows, excluded={"odd": num_rows // 2}, kept=num_rows // 2, **rows
+        ),
+        reasons={"odd": num_rows // 2},
+        splits={"train": num_rows // 2},
+        categories={},
+        num_draws=num_rows // 2,
+        num_missing=0,
+        num_moved=0,
+        previous=None,
+        columns={},
+        files={name: FileInfo(num_bytes=1, num_rows=ROWS, sha256="") for name in files},
+        dataset="somewhere",
+        dataset_id="1",
+        pipeline="small",
+        code_version="",
+        created_at="2026-01-02T03:04:05Z",
+    )
 
 
 def make_small_dataset(url, *, missing=((2, "score"),), snapshot="0123456789abcdef"):
@@ -146,10 +178,10 @@ def make_small_dataset(url, *, missing=((2, "score"),), snapshot="0123456789abcd
                 write_table(store, path, stage_table(instance, shard))
     if snapshot:
         folder = layout.snapshot_folder(snapshot)
-        for shard in range(SHARDS):
-            path = f"{folder}/decisions/part-{shard:08d}.parquet"
-            write_table(store, path, decisions_table(shard))
-        manifest = {"created_at": "2026-01-02T03:04:05Z", "num_rows": 12, "num_kept": 6}
+        names = [f"decisions/part-{shard:05d}.parquet" for shard in range(SHARDS)]
+        for shard, name in enumerate(names):
+            write_table(store, f"{folder}/{name}", decisions_table(shard))
+        manifest = manifest_of(snapshot, names).model_dump(mode="json")
         store.put(f"{folder}/manifest.json", pretty_json(manifest))
     return dataset
 

@@ -139,6 +139,7 @@ def test_lab_is_converted():
     lab = ImageCms.profileToProfile(
         astronaut(), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
     )
+    assert lab is not None
 
     view = full(encode(lab, "TIFF"))
 

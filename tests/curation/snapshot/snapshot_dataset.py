@@ -21,7 +21,10 @@ from schemas.ingest_list import INGEST_LIST
 ERROR = column("error", pa.string(), "Why the others are null.")
 COLUMNS = {
     "inspect": table(
-        "inspect", column("width", pa.int32(), "Width."), column("height", pa.int32(), "Height."), ERROR
+        "inspect",
+        column("width", pa.int32(), "Width."),
+        column("height", pa.int32(), "Height."),
+        ERROR,
     ),
     "aesthetic": table("aesthetic", column("score", pa.float32(), "Score."), ERROR),
     "categorize": table("categorize", column("path", pa.string(), "Category."), ERROR),
