@@ -35,8 +35,8 @@ def _explained(action: str, where: str) -> Iterator[None]:
     """Turn an operating system's refusal into a sentence that says what to do."""
     try:
         yield
-    except (FileExistsError, FileNotFoundError) as error:
-        if action == "read" or isinstance(error, FileExistsError):
+    except FileNotFoundError as error:
+        if action == "read":
             raise
         message = f"{where}: cannot {action}: the folder cannot be made; name another one"
         raise StorageError(message) from error

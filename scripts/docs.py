@@ -22,7 +22,7 @@ from stages.registry import STAGES
 
 ROOT = Path(__file__).parents[1]
 
-PACKAGES = ("schemas", "curation", "stages", "training", "jobs")
+PACKAGES = ("schemas", "curation", "training", "stages", "jobs")
 """Shown with their modules, from the bottom layer up."""
 
 FOLDERS = {

@@ -186,6 +186,14 @@ def make_small_dataset(url, *, missing=((2, "score"),), snapshot="0123456789abcd
     return dataset
 
 
+def make_bare_dataset(url):
+    """Write the dataset without its stages, for tests that use the stages' real registry."""
+    every = [(shard, name) for shard in range(SHARDS) for name in REGISTRY]
+    dataset = make_small_dataset(url, missing=every)
+    dataset.store.delete("pipelines/small.yaml")
+    return dataset
+
+
 def tree_digest(folder):
     """Hash names and bytes of everything below `folder`, hidden files too."""
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file())

@@ -78,7 +78,7 @@ def test_the_syntax_tree_is_that_of_one_select():
 
 def test_memory_and_threads_are_those_of_the_machine():
     """The defaults are positive and no more than the machine has."""
-    assert 1 << 20 < duck.machine_memory_bytes()
+    assert duck.machine_memory_bytes() > 1 << 20
     assert duck.machine_threads() >= 1
 
 
@@ -87,7 +87,7 @@ def test_memory_and_threads_are_those_of_the_machine():
     [
         ("explain select 1", "explain select 1"),
         ("-- why\nEXPLAIN  ANALYZE\nFROM t", "EXPLAIN  ANALYZE FROM t"),
-        ("/* a */ SELECT 1;", "/* a */ SELECT 1;"),
+        ("/* a */ SELECT 1;", "SELECT 1;"),
     ],
 )
 def test_explain_is_checked_without_its_first_word(text, runs):

@@ -159,7 +159,7 @@ row: int32
 image_id: fixed_size_binary[16]
 kept: bool
 reason: string
-reasons: list<element: string>
+reasons: list<item: string>
 repeat: int32
 weight: double
 split: string
@@ -171,7 +171,7 @@ row: int32
 image_id: fixed_size_binary[16]
 width: int32
 height: int32
-captions: list<element: struct<variant: string, language: string, text: string>>
+captions: list<item: struct<variant: string, language: string, text: string>>
 category_path: string
 aesthetic_score: float
 weight: double

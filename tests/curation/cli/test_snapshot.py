@@ -1,0 +1,59 @@
+"""`longtail snapshot`: what reads snapshots."""
+
+import json
+
+import pytest
+
+from tests.curation.cli.cli_runs import longtail
+from tests.curation.small_dataset import make_bare_dataset
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    make_bare_dataset(tmp_path / "small")
+    return tmp_path / "small"
+
+
+def test_list_has_a_line_for_each(dataset, capsys):
+    """Id, time, pipeline, rows and kept rows."""
+    ran = longtail(capsys, "snapshot", "list", dataset)
+
+    assert ran.out.splitlines()[-1].split() == [
+        *("0123456789abcdef", "2026-01-02T03:04:05Z", "small", "12", "6"),
+    ]
+    (found,) = json.loads(longtail(capsys, "snapshot", "list", dataset, "--json").out)
+    assert found["conservation"]["kept"] == 6
+
+
+def test_show_says_why_rows_are_out(dataset, capsys):
+    """The beginning of an id is enough."""
+    ran = longtail(capsys, "snapshot", "show", dataset, "0123")
+
+    assert ran.code == 0
+    assert "12 rows, 6 kept" in ran.out
+    assert ["out", "odd", "6"] in [line.split() for line in ran.out.splitlines()]
+
+
+def test_diff_of_a_snapshot_with_itself_is_empty(dataset, capsys):
+    """Nothing gained and nothing lost."""
+    ran = longtail(capsys, "snapshot", "diff", dataset, "0123", "0123", "--json")
+
+    found = json.loads(ran.out)
+    assert (found["gained"], found["lost"], found["changes"]) == (0, 0, [])
+
+
+def test_verify_fails_where_a_file_is_not_what_the_manifest_says(dataset, capsys):
+    """Each fault is a line, and the exit code is 1."""
+    ran = longtail(capsys, "snapshot", "verify", dataset, "0123")
+
+    assert ran.code == 1
+    assert len(ran.out.splitlines()) == 3
+    assert "part-00000.parquet" in ran.out
+
+
+def test_an_unknown_snapshot_is_refused(dataset, capsys):
+    """The sentence says where to look."""
+    ran = longtail(capsys, "snapshot", "show", dataset, "ffff")
+
+    assert ran.code == 2
+    assert "there is no snapshot 'ffff'" in ran.err
