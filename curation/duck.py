@@ -57,10 +57,8 @@ def query(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
     Raises:
         QueryError: DuckDB's words, in a sentence.
     """
-    try:
+    with _explained(()):
         result: pa.Table = connection.sql(text).to_arrow_table()
-    except (duckdb.Error, pa.ArrowException) as error:
-        raise _wrong(error, ()) from error
     return result
 
 
@@ -89,10 +87,8 @@ def parse(text: str, offered: Collection[str]) -> Statement:
     if match := _EXPLAIN.match(text):
         # EXPLAIN ANALYZE runs its statement, so that one is checked like any other.
         prefix, text = f"{match[1]} ", text[match.end() :]
-    try:
+    with _explained(()):
         statements = duckdb.extract_statements(text)
-    except duckdb.Error as error:
-        raise _wrong(error, ()) from error
     if len(statements) != 1:
         message = f"expected one SELECT or EXPLAIN, found {len(statements)} statements"
         raise QueryError(message)
@@ -151,12 +147,11 @@ class Result:
             QueryError: A value did not fit, or memory ran out, on the way.
         """
         while True:
-            try:
-                batch = self._reader.read_next_batch()
-            except StopIteration:
-                return
-            except (duckdb.Error, pa.ArrowException, OSError) as error:
-                raise _wrong(error, self._known) from error
+            with _explained(self._known):
+                try:
+                    batch = self._reader.read_next_batch()
+                except StopIteration:
+                    return
             yield batch
 
     def read(self) -> pa.Table:
@@ -197,14 +192,11 @@ def confined(
         for name, source in (sources or {}).items():
             connection.register(name, source)
         _lock(connection, files)
-        try:
+        with _explained(known):
             for name, view in views.items():
                 connection.execute(f"CREATE VIEW {quoted(name)} AS {view}")
                 connection.fetchall()
-            reader = connection.sql(statement.text).to_arrow_reader(BATCH_ROWS)
-            result = Result(reader, known)
-        except (duckdb.Error, pa.ArrowException) as error:
-            raise _wrong(error, known) from error
+            result = Result(connection.sql(statement.text).to_arrow_reader(BATCH_ROWS), known)
         yield result
 
 
@@ -278,6 +270,19 @@ def _lock(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
+
+
+@contextmanager
+def _explained(known: Collection[str]) -> Iterator[None]:
+    """Turn DuckDB's errors into sentences, and its word for Ctrl-C into Python's."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise _wrong(error, known) from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _refused(kind: str) -> QueryError:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from curation.demo.drawing.photographs import SCENIC
 from curation.demo.scenes import (
     app,
     art,
@@ -28,9 +29,7 @@ _WIDE: Aspects = ((4, 3), (3, 2), (16, 10), (16, 9), (16, 9), (21, 9))
 _TALL: Aspects = ((2, 3), (3, 4), (4, 5), (5, 7), (9, 16), (1, 1))
 _SQUARE: Aspects = ((1, 1),)
 
-_PEOPLE = ("astronaut", "hopper", "cameraman")
-_ALL = ("astronaut", "hopper", "cat", "coffee", "dahlia", "motorcycle", "pagoda", "rocket")
-_ALL += ("cameraman", "tissue", "coins")
+_ALL = (*SCENIC, "cameraman", "tissue", "coins")
 
 
 @dataclass(frozen=True)
@@ -89,17 +88,17 @@ LEAVES: tuple[Leaf, ...] = (
     Leaf("chart/bar", (chart.bars,), template=True),
     Leaf("illustration/city", (illustration.city,)),
     Leaf("collage/film_strip", (collage.film_strip,), template=True),
-    Leaf("slide/talk", (poster.slide,), _WIDE),
+    Leaf("screen/slide", (poster.slide,), _WIDE),
     Leaf("art/glitch", (art.glitch,)),
     Leaf("graphic/pattern", (graphic.truchet, graphic.stripes)),
     _photo("photo/portrait", "astronaut", "hopper"),
     Leaf("chart/line", (chart.lines,), template=True),
-    Leaf("comic/page", (cartoon.comic,), template=True),
-    Leaf("cover/book", (poster.book_cover,)),
+    Leaf("cartoon/comic", (cartoon.comic,), template=True),
+    Leaf("poster/book_cover", (poster.book_cover,)),
     Leaf("screen/code_editor", (screen.code_editor,), _WIDE),
     Leaf("art/kaleidoscope", (art.kaleidoscope,)),
     Leaf("graphic/fractal", (curve.fractal,)),
-    Leaf("map/streets", (plan_view.streets,)),
+    Leaf("map/town", (plan_view.streets, plan_view.transit)),
     _photo("photo/architecture", "pagoda"),
     Leaf("document/letter", (document.letter,)),
     Leaf("chart/scatter", (chart.scatter,), template=True),
@@ -119,47 +118,25 @@ LEAVES: tuple[Leaf, ...] = (
     Leaf("icon/silhouette", (sign.icon,), _SQUARE, alpha=True, scale=0.3),
     Leaf("document/sheet_music", (document.sheet_music,), _TALL),
     _photo("photo/rocket", "rocket"),
-    Leaf("pixel_art/scene", (cartoon.pixel_scene,), scale=0.6),
+    Leaf("cartoon/pixel_art", (cartoon.pixel_scene, cartoon.sprites), scale=0.6),
     Leaf("poster/film", (poster.film_poster,), _TALL, photographs=_ALL),
     Leaf("graphic/curves", (curve.rosette, curve.flow, curve.ripples)),
     _photo("photo/coffee", "coffee"),
     Leaf("screen/terminal", (screen.terminal,), _WIDE),
     Leaf("art/facets", (art.low_poly, art.mosaic), photographs=_ALL),
-    Leaf("map/transit", (plan_view.transit,)),
-    _lab("science/tissue", "tissue"),
+    _lab("science/medicine", "tissue", "retina"),
     Leaf("screen/telephone", (app.telephone,)),
-    Leaf("diagram/network", (plan_view.network,), _WIDE),
+    Leaf("diagram/graph", (plan_view.network, plan_view.flow_chart)),
     _photo("photo/cameraman", "cameraman"),
     Leaf("document/paper", (document.paper,), _TALL),
-    Leaf("game/puzzle", (game.maze, game.crossword)),
-    Leaf(
-        "texture/brick",
-        (photo.texture((70, 28, 24), (226, 178, 150)),),
-        photographs=("brick",),
-        flipped=True,
-    ),
-    Leaf("diagram/flow_chart", (plan_view.flow_chart,)),
-    _lab("science/galaxies", "galaxies"),
-    Leaf("game/chess", (game.chess,)),
+    Leaf("game/puzzle", (game.chess, game.maze, game.crossword)),
+    Leaf("texture/stone", (photo.texture,), photographs=("brick", "gravel"), flipped=True),
+    _lab("science/sky", "galaxies", "moon"),
     Leaf("chart/share", (chart.shares,)),
     _photo("photo/coins", "coins"),
-    _lab("science/moon", "moon"),
-    Leaf(
-        "texture/gravel",
-        (photo.texture((40, 38, 40), (214, 206, 196)),),
-        photographs=("gravel",),
-        flipped=True,
-    ),
-    Leaf("pixel_art/sprites", (cartoon.sprites,), scale=0.4),
     Leaf("photo/postcard", (photo.postcard,), ((3, 2), (4, 3), (2, 3)), photographs=_ALL),
-    _lab("science/retina", "retina"),
     Leaf("icon/badge", (sign.badge,), _SQUARE, alpha=True, scale=0.3),
-    Leaf(
-        "texture/grass",
-        (photo.texture((22, 34, 16), (196, 206, 130)),),
-        photographs=("grass",),
-        flipped=True,
-    ),
+    Leaf("texture/grass", (photo.texture,), photographs=("grass",), flipped=True),
     Leaf("scan/digits", (sign.digits,)),
     Leaf("scan/text", (photo.scan,), _WIDE, photographs=("print", "script")),
 )

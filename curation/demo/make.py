@@ -33,7 +33,8 @@ def make_image(planned: PlannedImage, images: Path, seed: int) -> list[FileTruth
     The bytes depend on `planned` and `seed` only.
     """
     rng = seeds.rolls("encode", seed, planned.index)
-    expect_error, format = None, planned.format
+    expect_error: str | None = None
+    format: str | None = None
     size: tuple[int, int] | None = None
     if planned.kind == "broken":
         assert planned.detail is not None
@@ -51,7 +52,7 @@ def make_image(planned: PlannedImage, images: Path, seed: int) -> list[FileTruth
         template=f"template-{planned.template:06d}" if planned.kind == "hard_negative" else None,
         detail=planned.detail,
         expect_error=expect_error,
-        format=None if expect_error else format,
+        format=format,
         size=size,
         num_bytes=len(data),
         content_sha256=hashlib.sha256(data).hexdigest(),
@@ -90,7 +91,8 @@ def _copies(
             kind, edit_data, format, size = "exact_copy", parent_data, parent.format, parent.size
             box = parent.box
         else:
-            assert picture is not None and original.format is not None
+            assert picture is not None
+            assert original.format is not None
             rng = seeds.rolls("edit", seed, copy.index)
             edited = EDITS[copy.edit](picture, original.format, rng)
             kind, edit_data, format, size = "near_copy", edited.data, edited.format, edited.size

@@ -68,10 +68,8 @@ def _originals(wanted: Counts, seed: int) -> list[PlannedImage]:
         for _ in range(number)
     ]
     opaque = [leaf for leaf, entry in enumerate(LEAVES) if not entry.alpha]
-    for detail in wanted.broken:
-        drawn.append(("broken", rng.choice(opaque[:30]), 0, detail))
-    for detail in wanted.odd:
-        drawn.append(("odd", rng.choice(opaque[:30]), 0, detail))
+    drawn += [("broken", rng.choice(opaque[:30]), 0, detail) for detail in wanted.broken]
+    drawn += [("odd", rng.choice(opaque[:30]), 0, detail) for detail in wanted.odd]
     templates = [leaf for leaf, entry in enumerate(LEAVES) if entry.template]
     rng.shuffle(templates)
     for family in range(wanted.hard_negative // _FAMILY):

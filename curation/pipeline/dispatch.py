@@ -91,7 +91,7 @@ class Dispatch:
         self._on_charge = on_charge
         self._on_end = on_end
         self._is_made = is_made
-        self._ready: OrderedDict[str, _Entry] = OrderedDict()
+        self._ready: dict[str, OrderedDict[str, _Entry]] = {}
         self._waiting: dict[str, _Entry] = {}
         self._running: dict[str, _Entry] = {}
         self._ended: set[str] = set()
@@ -116,25 +116,28 @@ class Dispatch:
             pool: The pool that the worker belongs to.
             alone: There is no other worker, so one that failed at a task may try it again.
         """
-        for key, entry in self._ready.items():
-            if entry.task.pool == pool and (alone or worker not in entry.avoid):
-                del self._ready[key]
+        queue = self._ready.get(pool, OrderedDict())
+        for key, entry in queue.items():
+            if alone or worker not in entry.avoid:
+                del queue[key]
                 self._running[key] = entry
                 return replace(entry.task, steps=entry.steps)
         return None
 
     def count(self, pool: str | None = None) -> dict[str, int]:
         """Return how many tasks are ready, waiting and running, of one pool or of all."""
-        groups = {"ready": self._ready, "waiting": self._waiting, "running": self._running}
-        return {
-            name: sum(1 for e in group.values() if pool is None or e.task.pool == pool)
-            for name, group in groups.items()
-        }
+        pools = self._ready if pool is None else {pool: self._ready.get(pool, {})}
+        own = [*self._waiting.values()], [*self._running.values()]
+        waiting, running = (
+            sum(1 for entry in group if pool is None or entry.task.pool == pool) for group in own
+        )
+        ready = sum(len(queue) for queue in pools.values())
+        return {"ready": ready, "waiting": waiting, "running": running}
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is ready, waiting or running."""
-        return not (self._ready or self._waiting or self._running)
+        return not (any(self._ready.values()) or self._waiting or self._running)
 
     # What happened -----------------------------------------------------------------------------
 
@@ -184,16 +187,21 @@ class Dispatch:
             self.died(key, worker, "lost", text)
             return
         del self._running[key]
-        self._ready[key] = entry
-        self._ready.move_to_end(key, last=False)
+        self._put_first(entry)
 
     def unstarted(self, key: str) -> None:
         """Put back a task that its worker had not begun."""
-        entry = self._running.pop(key)
-        self._ready[key] = entry
-        self._ready.move_to_end(key, last=False)
+        self._put_first(self._running.pop(key))
 
     # Inside ------------------------------------------------------------------------------------
+
+    def _queue_of(self, entry: _Entry) -> OrderedDict[str, _Entry]:
+        return self._ready.setdefault(entry.task.pool, OrderedDict())
+
+    def _put_first(self, entry: _Entry) -> None:
+        queue = self._queue_of(entry)
+        queue[entry.task.key] = entry
+        queue.move_to_end(entry.task.key, last=False)
 
     def _queue(self, entry: _Entry) -> None:
         """Make a task ready, unless all it would do is blocked."""
@@ -205,7 +213,7 @@ class Dispatch:
                 steps.append(step)
         entry.steps = tuple(steps)
         if steps:
-            self._ready[entry.task.key] = entry
+            self._queue_of(entry)[entry.task.key] = entry
         else:
             self._end(entry.task)
 

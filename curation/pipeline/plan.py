@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pyarrow.compute as pc
 
 from curation.dataset import Dataset
-from curation.pipeline.blocks import current_blocks, shard_set
+from curation.pipeline.blocks import Block, current_blocks, shard_set
 from curation.pipeline.config import PipelineConfig
 from curation.pipeline.instances import Instance
 from curation.pipeline.quarantine import quarantined
@@ -126,6 +126,7 @@ class Planner:
             paths.IMAGES: self._missing(paths.IMAGES) - self._given_up[paths.IMAGES]
         }
         self._blocked: dict[str, set[int]] = {paths.IMAGES: set()}
+        self._blocks: dict[str, tuple[Block, ...]] = {}
 
     def plan(self) -> Plan:
         """Return the plan."""
@@ -229,7 +230,7 @@ class Planner:
         if not self._inputs_complete(instance.inputs.values()):
             why = "it needs every shard of what it reads"
             return StepPlan(name, fingerprint, "after shards", why, num_rows=self._all_rows())
-        blocks = current_blocks(self.dataset, instance, self._by_name())
+        blocks = self._blocks_of(instance)
         if not blocks:
             return StepPlan(name, fingerprint, "done", "there are no shards")
         if has_groups(self.dataset, instance, blocks):
@@ -281,6 +282,12 @@ class Planner:
                 tasks.extend(self._relation_tasks(instance))
         return tasks
 
+    def _blocks_of(self, instance: Instance) -> tuple[Block, ...]:
+        """Return the blocks of now; looked for once, since that reads a footer of every shard."""
+        if instance.name not in self._blocks:
+            self._blocks[instance.name] = current_blocks(self.dataset, instance, self._by_name())
+        return self._blocks[instance.name]
+
     def _given_up_tasks(self, instance: Instance) -> list[str]:
         sheets = quarantined(self.dataset, instance.name, instance.fingerprint)
         return sorted({task.name for task in self._needed_for(instance)} & set(sheets))
@@ -290,7 +297,7 @@ class Planner:
 
     def _needed_for(self, instance: Instance) -> list[Task]:
         """Return the edges that are missing and the grouping after them, if it is."""
-        blocks = current_blocks(self.dataset, instance, self._by_name())
+        blocks = self._blocks_of(instance)
         if not blocks or has_groups(self.dataset, instance, blocks):
             return []
         tasks = [

@@ -23,7 +23,7 @@ def to_channels(image: Image.Image) -> tuple[NDArray[np.uint8], Channels]:
 
     Returns:
         (height, width) for `L`, (height, width, 4) otherwise; the fourth channel is alpha for
-        `RGBa` (colours are multiplied by it), black for `CMYK` and nothing for `RGB`.
+        `RGBa` (colours are multiplied by it), black for `CMYK`, and nothing, or missing, for `RGB`.
     """
     image = _to_8_bits(image)
     if image.has_transparency_data:
@@ -65,9 +65,7 @@ def _samples(image: Image.Image) -> NDArray[np.uint8]:
     shape = (image.height, image.width) if image.mode == "L" else (image.height, image.width, 4)
     try:
         array: Any = pa.array(image)
-    except ValueError:  # more than 16 MiB are spread over several blocks
-        if image.mode == "RGB":
-            return np.asarray(image.convert("RGBX"))
+    except ValueError:  # spread over several blocks, as Pillow likes it above 16 MiB
         return np.asarray(image)
     flat = array if image.mode == "L" else array.flatten()
     return np.asarray(flat.to_numpy(zero_copy_only=True)).reshape(shape)
@@ -122,6 +120,8 @@ def _image(samples: NDArray[np.uint8], channels: Channels) -> Image.Image:
 
 
 def _without_fourth(samples: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if samples.shape[2] == 3:
+        return samples
     import cv2
 
     return np.asarray(cv2.cvtColor(samples, cv2.COLOR_RGBA2RGB), np.uint8)

@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, ExifTags, GifImagePlugin, Image, ImageFile
+from PIL import AvifImagePlugin, ExifTags, GifImagePlugin, Image, ImageCms, ImageFile
 
 from curation.pixels.color import Channels, to_channels
 from curation.pixels.formats import (
@@ -46,6 +47,7 @@ _DECODER_ERRORS = (
     AttributeError,
     BufferError,
     EOFError,
+    ImageCms.PyCMSError,
     Image.DecompressionBombError,
     LookupError,
     OSError,
@@ -57,6 +59,7 @@ _DECODER_ERRORS = (
     zlib.error,
 )
 
+_core: Any = Image.core  # type: ignore[attr-defined]
 _log = logging.getLogger(__name__)
 _switches = threading.Lock()
 
@@ -116,7 +119,7 @@ class Decoded:
     """The first frame of a file.
 
     Attributes:
-        samples: (height, width) or (height, width, 4), uint8; see `to_channels`.
+        samples: (height, width) or (height, width, 3 or 4), uint8; see `to_channels`.
         channels: What the samples are.
         profile: The embedded ICC profile; null without.
         has_alpha: Whether the file has an alpha channel or a transparent colour.
@@ -213,6 +216,8 @@ def _decoding(format: str, max_pixels: int) -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
         GifImagePlugin.LOADING_STRATEGY = GifImagePlugin.LoadingStrategy.RGB_AFTER_FIRST
+        blocks = _core.get_use_block_allocator()
+        _core.set_use_block_allocator(1)  # one block an image, which numpy can look into
         try:
             yield
         except _DECODER_ERRORS as error:
@@ -228,6 +233,7 @@ def _decoding(format: str, max_pixels: int) -> Iterator[None]:
                 AvifImagePlugin.DEFAULT_MAX_THREADS,
                 GifImagePlugin.LOADING_STRATEGY,
             ) = before
+            _core.set_use_block_allocator(blocks)
 
 
 def _check_size(size: tuple[int, int] | None, max_pixels: int) -> None:

@@ -20,13 +20,13 @@ from curation.snapshot.current import (
     READABLE,
     TRANSIENT,
     UNREADABLE,
-    VANISHED,
     Events,
     find_current,
     hash_places,
 )
 from curation.snapshot.expressions import Expression
 from curation.snapshot.inputs import RelationRows, ShardReader, ShardStates, Sources
+from curation.snapshot.lists import Lists
 from curation.snapshot.predicates import Evaluator, check_boolean, check_orderable, order_keys
 from curation.snapshot.reasons import Reasons
 from schemas import dataset as layout
@@ -108,7 +108,7 @@ def collect(
     states = ShardStates(dataset, sources, reader.used[1:], relations)
     if not allow_pending:
         _refuse_pending(dataset, states, reader.used)
-    lists = _Lists(dataset)
+    lists = Lists(dataset)
     names = why.vocabulary(reader.used, sources.upstream(reader.used[1:]), [e.name for e in where])
     reasons = Reasons(names, lists.num_rows)
     parts = []
@@ -150,47 +150,6 @@ def _refuse_pending(dataset: Dataset, states: ShardStates, used: Sequence[str]) 
                 "the pipeline to the end, or use --allow-pending to leave their rows out"
             )
             raise SnapshotError(message)
-
-
-class _Lists:
-    """The frozen lists of all ingests, a list in memory at a time."""
-
-    _COLUMNS = ("source_name", "key", "ordinal", "shard", "row")
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        self._where = dataset.listed_shards()
-        self._open: tuple[tuple[int, int], pa.Table] | None = None
-        self.num_rows = 0
-        self._vanished: list[tuple[int, pa.Table]] = []
-        for state in dataset.ingests():
-            for number in state.lists:
-                table = dataset.read_list(state.seq, number, [*self._COLUMNS, "change"])
-                gone = table.filter(pc.equal(table["change"], "vanished"))
-                if len(gone):
-                    self._vanished.append((state.seq, gone))
-                self.num_rows += len(table) - table["shard"].null_count
-
-    def rows(self, shard: int) -> pa.Table:
-        """Return the list rows of a shard, in order."""
-        at = self._where[shard]
-        if self._open is None or self._open[0] != at:
-            self._open = (at, self._dataset.read_list(*at, list(self._COLUMNS)))
-        table = self._open[1]
-        return table.filter(pc.equal(table["shard"], shard)).sort_by("row")
-
-    def vanished(self) -> Events:
-        """Return the places that `sync` ingests found gone."""
-        hashes = [
-            hash_places(*(table[c].to_pylist() for c in ("source_name", "key", "ordinal")))
-            for _, table in self._vanished
-        ]
-        count = sum(len(part) for part in hashes)
-        seqs = [np.full(len(table), seq, np.int32) for seq, table in self._vanished]
-        zeros = np.zeros(count, np.int32)
-        kinds = np.full(count, VANISHED, np.uint8)
-        place = np.concatenate([np.zeros((0, 2), np.uint64), *hashes])
-        return Events(place, np.concatenate([zeros[:0], *seqs]), zeros, zeros, kinds)
 
 
 class _Pass:

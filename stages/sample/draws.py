@@ -18,13 +18,13 @@ _KEY_SCALE = 2.0**32
 """Keys are integers in units of 2 ** -32, ties between them go to the smaller image id.
 
 `numpy.log` may differ in the last bits from one kind of CPU to the next. That is 1e-14 at most here
-and changes a decision only where two keys beside the threshold lie as close: among 10 million
-images once in some 10 million snapshots.
+and changes a decision only where two keys beside the threshold lie next to each other too: by
+estimate once in millions of snapshots of 10 million images, if CPUs differ.
 """
 
 _WEIGHT_BITS = 12
 """Sampling weights are rounded to this many bits, so that the last bits of `numpy.exp` do not show
-in a snapshot's digest (once in 50,000 snapshots of 10 million images, if CPUs differ)."""
+in a digest: by estimate once in 10,000 snapshots of 10 million images, if CPUs differ."""
 
 
 def draw_keys(

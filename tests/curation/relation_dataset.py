@@ -5,6 +5,7 @@ import pyarrow as pa
 from curation.config import Config
 from curation.fingerprint import pretty_json
 from curation.inventory import applied_instances, applied_pipelines
+from curation.pipeline.instances import Registry
 from curation.pipeline.relation import facts_path, rows_path
 from curation.pipeline.stage import RelationStage
 from curation.tables import conform, write_table
@@ -40,7 +41,7 @@ class DupStage(RelationStage[DupConfig]):
         raise NotImplementedError
 
 
-RELATION_REGISTRY = {**REGISTRY, "dup": DupStage}
+RELATION_REGISTRY: Registry = {**REGISTRY, "dup": DupStage}
 
 
 def add_relation(dataset, answers):

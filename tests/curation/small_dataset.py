@@ -10,6 +10,7 @@ from curation.config import Config
 from curation.dataset import Dataset
 from curation.fingerprint import pretty_json
 from curation.inventory import applied_instances, applied_pipelines
+from curation.pipeline.instances import Registry
 from curation.pipeline.stage import Shard, Stage
 from curation.snapshot.manifest import Conservation, Content, FileInfo, SnapshotManifest
 from curation.tables import conform, write_table
@@ -71,7 +72,7 @@ class ScoreStage(Stage[ScoreConfig]):
         return pa.table([pa.array(values, pa.float32()), pa.nulls(len(shard), pa.string())], SCORE)
 
 
-REGISTRY = {"size": SizeStage, "score": ScoreStage}
+REGISTRY: Registry = {"size": SizeStage, "score": ScoreStage}
 
 PIPELINE = """\
 name: small
@@ -129,10 +130,11 @@ def manifest_of(snapshot, files):
     """Return a manifest that says what `decisions_table` holds."""
     num_rows = SHARDS * ROWS
     rows = {"superseded": 0, "tombstoned": 0, "pending": 0, "quarantined": 0}
-    content = {"parents": {}, "rows": "", "where": [], "representative": [], "split": {}}
     return SnapshotManifest(
         id=snapshot,
-        content=Content(**content, sample=None, decisions=""),
+        content=Content(
+            parents={}, rows="", where=(), representative=(), split={}, sample=None, decisions=""
+        ),
         conservation=Conservation(
             images=num_rows, excluded={"odd": num_rows // 2}, kept=num_rows // 2, **rows
         ),

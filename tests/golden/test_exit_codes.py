@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.curation.cli.cli_runs import longtail
 from tests.curation.small_dataset import make_bare_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,21 @@ CASES = {
     "unknown_protocol": (["ls", "nosuch://x"], 2, "error: "),
 }
 
+INTERRUPT = """
+import os, signal, sys, threading
+from curation import duck
+from curation.cli import main
+
+def run(statement, **options):
+    # The signal comes once DuckDB is at work, however slow the machine is.
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    return confined(statement, **options)
+
+confined, duck.confined = duck.confined, run
+main(sys.argv[1:])
+"""
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
@@ -53,23 +69,36 @@ def place(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_exit_code_and_first_word_of_the_error(place, name):
+def test_exit_code_and_first_word_of_the_error(place, capsys, name):
     """0 done, 1 failed or damaged, 2 refused; errors are sentences, never a traceback."""
     arguments, code, start = CASES[name]
-    filled = [a.format(dataset=place / "dataset", tmp=place) for a in arguments]
 
-    done = subprocess.run(
-        [sys.executable, "-m", "curation.cli", *filled],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ran = longtail(capsys, *(a.format(dataset=place / "dataset", tmp=place) for a in arguments))
 
-    assert done.returncode == code, done.stderr
-    assert done.stderr.startswith(start)
-    assert bool(done.stderr) == bool(start)
-    assert "Traceback" not in done.stderr
+    assert ran.code == code, ran.err
+    assert ran.err.startswith(start)
+    assert bool(ran.err) == bool(start)
+    assert "Traceback" not in ran.err
+
+
+def test_the_module_exits_as_the_command_does(place):
+    """`python -m curation.cli` is for where nothing is installed."""
+    command = [sys.executable, "-m", "curation.cli", "sql", str(place / "dataset"), "DROP TABLE a"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: DROP is refused")
+
+
+def test_an_interrupted_query_exits_as_shells_have_it(place):
+    """Ctrl-C during a long query ends it at once, with 130 and without a traceback."""
+    query = "SELECT sum(hash(a.i * b.i) % 7) FROM range(1000000) a(i), range(1000000) b(i)"
+    command = [sys.executable, "-c", INTERRUPT, "sql", str(place / "dataset"), query]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "")
 
 
 def test_a_reader_that_stops_early_gets_no_traceback(place):

@@ -44,8 +44,17 @@ PHOTOGRAPHS: dict[str, Photograph] = {
 }
 
 # In colour and with something to see in every corner.
-SCENIC = ("astronaut", "hopper", "cat", "coffee", "dahlia", "motorcycle", "pagoda", "rocket")
-VARIED = (*SCENIC, "cameraman", "galaxies", "tissue", "coins", "moon", "retina")
+SCENIC: tuple[str, ...] = (
+    "astronaut",
+    "hopper",
+    "cat",
+    "coffee",
+    "dahlia",
+    "motorcycle",
+    "pagoda",
+    "rocket",
+)
+VARIED: tuple[str, ...] = (*SCENIC, "cameraman", "galaxies", "tissue", "coins", "moon", "retina")
 
 
 @dataclass(frozen=True)

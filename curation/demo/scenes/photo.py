@@ -1,6 +1,5 @@
 """One photograph, shown in the ways in which photographs are shown."""
 
-from collections.abc import Callable
 from random import Random
 
 from PIL import Image, ImageDraw, ImageOps
@@ -10,9 +9,7 @@ from curation.demo.drawing.canvas import Canvas
 from curation.demo.drawing.fonts import typeface
 from curation.demo.drawing.palettes import RGB, mix, palette, readable_on
 from curation.demo.drawing.photographs import expose
-from curation.demo.scenes.job import Job, Scene
-
-_Showing = Callable[[Job], Image.Image]
+from curation.demo.scenes.job import Job
 
 
 def photo(job: Job) -> Image.Image:
@@ -149,26 +146,25 @@ def _annotated(job: Job) -> Image.Image:
     return sheet.finish()
 
 
-def texture(shadow: RGB, light: RGB) -> Scene:
-    """Return the scene of a surface that fills the picture, dyed between two colours."""
+_DYES: dict[str, tuple[RGB, RGB]] = {
+    "brick": ((70, 28, 24), (226, 178, 150)),
+    "grass": ((22, 34, 16), (196, 206, 130)),
+    "gravel": ((40, 38, 40), (214, 206, 196)),
+}
 
-    def scene(job: Job) -> Image.Image:
-        picture = expose(job.window, job.size)
-        dye = job.layout.uniform(0.5, 1)
-        dyed = tone.duotone(picture, _near(shadow, job.layout), _near(light, job.layout))
-        picture = Image.blend(picture, dyed, dye)
-        if job.layout.random() < 0.6:
-            lamp = tone.slope(job.size, (90, 90, 90), (255, 255, 255), turn=job.layout.random())
-            if job.layout.random() < 0.5:
-                lamp = lamp.transpose(Image.Transpose.ROTATE_180)
-            picture = Image.blend(
-                picture,
-                Image.composite(picture, Image.new("RGB", job.size), lamp.convert("L")),
-                0.7,
-            )
-        return tone.grained(picture, job.layout, job.layout.uniform(2, 6))
 
-    return scene
+def texture(job: Job) -> Image.Image:
+    """A surface that fills the picture, dyed as such a surface would be, under a lamp."""
+    picture = expose(job.window, job.size)
+    shadow, light = (_near(colour, job.layout) for colour in _DYES[job.window.base])
+    picture = Image.blend(picture, tone.duotone(picture, shadow, light), job.layout.uniform(0.5, 1))
+    if job.layout.random() < 0.6:
+        lamp = tone.slope(job.size, (90, 90, 90), (255, 255, 255), turn=job.layout.random())
+        if job.layout.random() < 0.5:
+            lamp = lamp.transpose(Image.Transpose.ROTATE_180)
+        lit = Image.composite(picture, Image.new("RGB", job.size), lamp.convert("L"))
+        picture = Image.blend(picture, lit, 0.7)
+    return tone.grained(picture, job.layout, job.layout.uniform(2, 6))
 
 
 def _near(colour: RGB, rng: Random) -> RGB:

@@ -47,7 +47,7 @@ def test_verify_fails_where_a_file_is_not_what_the_manifest_says(dataset, capsys
     ran = longtail(capsys, "snapshot", "verify", dataset, "0123")
 
     assert ran.code == 1
-    assert len(ran.out.splitlines()) == 3
+    assert len(ran.out.splitlines()) == 4
     assert "part-00000.parquet" in ran.out
 
 

@@ -289,7 +289,7 @@ def test_the_backend_brings_its_own_configuration():
     assert GradeStage.parse({}, "stages.grade") == PlainConfig(scorer="plain")
     fancy = GradeStage.parse({"scorer": "fancy", "power": 3}, "stages.grade")
     assert fancy == FancyConfig(scorer="fancy", power=3)
-    with pytest.raises(ConfigError, match="stages.grade.power: unknown key; known keys: scorer"):
+    with pytest.raises(ConfigError, match="stages.grade.power: unknown key"):
         GradeStage.parse({"power": 3}, "stages.grade")
 
 

@@ -6,6 +6,7 @@ from PIL import Image, ImageCms
 from skimage import data
 
 from curation.pixels import PixelSpec
+from curation.pixels.color import to_channels
 from tests.curation.pixels.pictures import encode, show
 
 FULL = PixelSpec(fit="full")
@@ -188,10 +189,24 @@ def test_a_profile_for_other_channels_is_broken():
     assert view.header.color_profile == "broken"
 
 
-def test_a_picture_of_many_blocks_is_read_as_one_of_few():
-    """Pillow spreads large images over blocks; they show the same pixels."""
-    tall = Image.fromarray(np.tile(np.asarray(astronaut()), (40, 6, 1)))  # 960 x 4800 x 4 > 16 MiB
-    grey = tall.convert("L").resize((4_100, 4_200))
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_picture_of_many_blocks_is_read_as_one_of_few(mode):
+    """Pillow likes to spread large images over blocks; they have the same samples."""
+    rows, columns = 40, 8
+    large = np.tile(np.asarray(astronaut()), (rows, columns, 1))  # 4,800 x 1,280 x 4 > 16 MiB
+    image = Image.fromarray(large).convert(mode)
+    small, _ = to_channels(astronaut().convert(mode))
 
-    assert np.array_equal(full(encode(tall, "BMP")).pixels, np.asarray(tall))
-    assert np.array_equal(full(encode(grey, "BMP")).pixels[..., 0], np.asarray(grey))
+    samples, channels = to_channels(image)
+
+    repeats = (rows, columns, 1)[: samples.ndim]
+    depth = samples.shape[2] if samples.ndim == 3 else None
+    assert channels == mode
+    assert np.array_equal(samples, np.tile(small[..., :depth] if depth else small, repeats))
+
+
+def test_a_large_picture_shows_its_pixels():
+    """Above 16 MiB nothing changes."""
+    large = Image.fromarray(np.tile(np.asarray(astronaut()), (40, 8, 1)))
+
+    assert np.array_equal(full(encode(large, "BMP")).pixels, np.asarray(large))

@@ -135,6 +135,37 @@ def test_a_profile_that_inflates_does_no_harm():
     assert found == "undecodable: the PNG data cannot be decoded"
 
 
+def test_a_tiff_tag_of_two_billion_values_does_no_harm():
+    """A tag that claims more than the file holds is not believed."""
+    content = encode(Image.fromarray(data.astronaut()), "TIFF")
+    start = struct.unpack_from("<I", content, 4)[0]
+    entries = struct.unpack_from("<H", content, start)[0]
+    for entry in range(entries):
+        place = start + 2 + 12 * entry + 4
+        hostile = content[:place] + struct.pack("<I", 0x7FFFFFFF) + content[place + 4 :]
+        tracemalloc.start()
+        found = views(hostile, [SMALL])[0]
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+
+        assert isinstance(found, View) or found.split(":")[0] in {"truncated", "undecodable"}
+        assert peak < 8_000_000
+
+
+@pytest.mark.parametrize("format", ["MPO", "PNG", "GIF", "WEBP", "TIFF"])
+def test_of_several_pictures_the_first_is_shown(format):
+    """Frames, pages and stereo pairs are counted where the format has them, and not shown."""
+    first, second = Image.new("RGB", (40, 30), (255, 0, 0)), Image.new("RGB", (40, 30), (0, 0, 255))
+    content = encode(first, format, save_all=True, append_images=[second])
+
+    view = views(content, [PixelSpec(fit="full")])[0]
+
+    assert isinstance(view, View)
+    assert view.header.format == ("JPEG" if format == "MPO" else format)
+    assert view.header.num_frames == (1 if format == "MPO" else 2)
+    assert np.abs(view.pixels.astype(int) - [255, 0, 0]).max() <= 3
+
+
 def test_pillows_switches_do_not_matter_and_are_put_back(monkeypatch):
     """Somebody else's settings of Pillow neither change a view nor get lost."""
     content = encode(Image.fromarray(data.astronaut()), "JPEG")

@@ -11,7 +11,8 @@ from tests.curation.pixels.pictures import encode, show
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 1), (1, 2), (2, 1), (1, 9), (3, 3), (2, 5), (6, 4, 4), (7, 9, 4), (1, 5, 4)]
+    "shape",
+    [(1, 1), (1, 2), (2, 1), (1, 9), (3, 3), (2, 5), (6, 4, 4), (7, 9, 4), (1, 5, 4), (8, 6, 3)],
 )
 def test_halving_is_exact(shape):
     """Each new pixel is the rounded mean of those that it stands for, at odd edges too."""

@@ -23,6 +23,7 @@ def test_a_diff_counts_gained_lost_and_other_reasons(tmp_path):
 
     assert diff.changes == {("kept", "pretty"): 2, ("size", "kept"): 1}
     assert (diff.num_gained, diff.num_lost, diff.num_reason_changed) == (1, 2, 0)
+    assert diff.rows is not None
     assert diff.rows.select(["row", "before", "after"]).to_pylist() == [
         {"row": 0, "before": "size", "after": KEPT},
         {"row": 1, "before": KEPT, "after": "pretty"},
@@ -51,6 +52,7 @@ def test_a_snapshot_does_not_differ_from_itself(tmp_path):
 
     diff = diff_snapshots(made.dataset, found.id, found.id, with_rows=True)
 
+    assert diff.rows is not None
     assert (diff.changes, len(diff.rows)) == ({}, 0)
 
 

@@ -99,7 +99,7 @@ def test_an_image_is_repeated_only_once_its_category_is_used_up():
     rows = corpus()
     sample = SAMPLER.draw(SampleConfig(size=40, category_exponent=0), make_candidates(rows))
 
-    by_leaf = {}
+    by_leaf: dict[str | None, list[int]] = {}
     for (_, path, _), repeat in zip(rows, sample.repeat, strict=True):
         by_leaf.setdefault(path or None, []).append(int(repeat))
     assert any(max(repeats) > 1 for repeats in by_leaf.values())

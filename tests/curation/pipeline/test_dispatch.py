@@ -1,0 +1,320 @@
+"""The state machine of tries, charges and quarantine, with no runner at all."""
+
+import pytest
+
+from curation.pipeline.dispatch import MAX_FREE_TRIES, MAX_TRIES, Charge, Dispatch
+from curation.pipeline.tasks import StepResult, Task, TaskResult
+
+DONE = StepResult("done", 10)
+SKIPPED = StepResult("skipped")
+FAILED = StepResult("failed", code="exception", text="ValueError: x")
+
+
+class Desk:
+    """A dispatch, and a record of all that it says."""
+
+    def __init__(self, dependants=None, prior=None):
+        self.charges = []
+        self.ends = []
+        self.dependants = dependants or {}
+        prior = prior or {}
+        self.dispatch = Dispatch(
+            lambda step: self.dependants.get(step, ()),
+            lambda step, name: list(prior.get((step, name), ())),
+            lambda task, step, charges, given_up: self.charges.append(
+                (task.name, step, len(charges), charges[-1], given_up)
+            ),
+            lambda end: self.ends.append((end.task.name, end.step, end.outcome)),
+        )
+
+    def next(self, worker="w0", pool="cpu", **options):
+        return self.dispatch.next(worker, pool, **options)
+
+    def fail(self, task, worker, step):
+        """Answer that everything before `step` is done, it failed, and the rest was not run."""
+        at = task.steps.index(step)
+        steps = {name: DONE for name in task.steps[:at]}
+        steps |= {step: FAILED} | dict.fromkeys(task.steps[at + 1 :], SKIPPED)
+        self.dispatch.finished(task.key, TaskResult(steps), worker)
+
+    def finish(self, task, worker="w0"):
+        self.dispatch.finished(task.key, TaskResult(dict.fromkeys(task.steps, DONE)), worker)
+
+    def finish_all(self):
+        """Do everything that is ready, one after the other."""
+        while (task := self.next()) is not None:
+            self.finish(task)
+
+
+def shard_task(shard, *steps, **options):
+    return Task("shard", f"shard-{shard}", steps, shard, **options)
+
+
+@pytest.fixture
+def desk():
+    return Desk({"images": ["a", "b"], "a": ["b"]})
+
+
+def test_tasks_come_in_order_and_only_once(desk):
+    """Everybody gets another task; nothing is left when all have ended."""
+    for shard in range(3):
+        desk.dispatch.add(shard_task(shard, "a"))
+
+    handed = [desk.next(worker) for worker in ("w0", "w1", "w2")]
+
+    assert [task.shard for task in handed] == [0, 1, 2]
+    assert desk.next() is None
+    assert desk.dispatch.count() == {"ready": 0, "waiting": 0, "running": 3}
+    assert not desk.dispatch.is_idle
+    for task in handed:
+        desk.finish(task)
+    assert desk.dispatch.is_idle
+    assert desk.ends == [(f"shard-{n}", "a", "done") for n in range(3)]
+    assert desk.charges == []
+
+
+def test_a_pool_gets_its_own_tasks(desk):
+    """A worker with a model is never handed what others do."""
+    desk.dispatch.add(shard_task(0, "a"))
+    desk.dispatch.add(shard_task(0, "b", pool="b"))
+
+    assert desk.next(pool="b").steps == ("b",)
+    assert desk.next(pool="b") is None
+    assert desk.dispatch.count("b") == {"ready": 0, "waiting": 0, "running": 1}
+    assert desk.dispatch.count("cpu") == {"ready": 1, "waiting": 0, "running": 0}
+
+
+def test_three_charges_are_the_end(desk):
+    """The third charge gives the step up; each was reported before the next try."""
+    desk.dispatch.add(shard_task(7, "a"))
+
+    for number in range(1, MAX_TRIES + 1):
+        task = desk.next(f"w{number}")
+        assert len(desk.charges) == number - 1
+        desk.fail(task, f"w{number}", "a")
+
+    assert desk.dispatch.is_idle
+    assert desk.ends == [("shard-7", "a", "quarantined")]
+    assert desk.charges == [
+        ("shard-7", "a", n, Charge("exception", "ValueError: x", f"w{n}"), n == 3)
+        for n in (1, 2, 3)
+    ]
+
+
+def test_only_the_step_that_ran_is_charged(desk):
+    """What was done before stays done, what was not reached goes again without a charge."""
+    desk.dispatch.add(shard_task(0, "images", "a", "c"))
+
+    desk.fail(desk.next("w0"), "w0", "a")
+    again = desk.next("w1")
+
+    assert again.steps == ("a", "c")
+    assert again.key == "shard/shard-0/images"
+    assert [charge[:3] for charge in desk.charges] == [("shard-0", "a", 1)]
+    assert desk.ends == [("shard-0", "images", "done")]
+    desk.finish(again)
+    assert desk.dispatch.is_idle
+
+
+def test_readers_of_what_was_given_up_are_blocked_and_the_rest_goes_on(desk):
+    """`b` reads `a`: it is blocked for that shard only; `c` reads neither and is done."""
+    desk.dispatch.add(shard_task(0, "a", "b", "c"))
+    desk.dispatch.add(shard_task(1, "a", "b", "c"))
+
+    first = desk.next("w0")
+    second = desk.next("w1")
+    desk.finish(second)
+    for n in range(MAX_TRIES):
+        steps = {"a": FAILED, "b": SKIPPED, "c": SKIPPED if n < 2 else DONE}
+        desk.dispatch.finished(first.key, TaskResult(steps), f"w{n}")
+        first = desk.next(f"w{n + 1}")
+
+    assert first is None
+    assert desk.dispatch.is_idle
+    assert [end for end in desk.ends if end[0] == "shard-0"] == [
+        ("shard-0", "a", "quarantined"),
+        ("shard-0", "c", "done"),
+        ("shard-0", "b", "blocked"),
+    ]
+    assert [end[2] for end in desk.ends if end[0] == "shard-1"] == ["done"] * 3
+
+
+def test_a_waiting_task_of_a_given_up_shard_is_blocked(desk):
+    """A task of another pool that reads it ends as blocked instead of waiting for ever."""
+    first = shard_task(0, "a")
+    desk.dispatch.add(first)
+    desk.dispatch.add(shard_task(0, "b", pool="b", after=(first.key,)))
+
+    for n in range(MAX_TRIES):
+        desk.fail(desk.next(f"w{n}"), f"w{n}", "a")
+
+    assert desk.next(pool="b") is None
+    assert desk.ends == [("shard-0", "a", "quarantined"), ("shard-0", "b", "blocked")]
+    assert desk.dispatch.is_idle
+
+
+def test_a_task_waits_for_those_it_names(desk):
+    """It is ready when the last of them has ended, whatever the order in which they came."""
+    left, right = shard_task(0, "a"), shard_task(1, "a")
+    desk.dispatch.add(Task("groups", "all", ("g",), after=(left.key, right.key)))
+    desk.dispatch.add(left)
+    desk.dispatch.add(right)
+
+    assert desk.dispatch.count() == {"ready": 2, "waiting": 1, "running": 0}
+    desk.finish(desk.next())
+    assert desk.dispatch.count()["waiting"] == 1
+    desk.finish(desk.next())
+    assert desk.next().kind == "groups"
+
+
+def test_a_task_that_names_an_ended_one_is_ready_at_once(desk):
+    """Tasks of a feed may come after what they wait for."""
+    first = shard_task(0, "a")
+    desk.dispatch.add(first)
+    desk.finish_all()
+
+    desk.dispatch.add(shard_task(0, "b", after=(first.key,)))
+
+    assert desk.next().steps == ("b",)
+
+
+def test_a_chain_of_blocked_tasks_ends(desk):
+    """Behind a blocked task, the next one ends too."""
+    desk.dependants = {"a": ["b", "c"]}
+    one = shard_task(0, "a")
+    two = shard_task(0, "b", after=(one.key,))
+    desk.dispatch.add(one)
+    desk.dispatch.add(two)
+    desk.dispatch.add(shard_task(0, "c", after=(two.key,)))
+
+    for n in range(MAX_TRIES):
+        desk.fail(desk.next(f"w{n}"), f"w{n}", "a")
+
+    assert [end[1:] for end in desk.ends] == [
+        ("a", "quarantined"),
+        ("b", "blocked"),
+        ("c", "blocked"),
+    ]
+    assert desk.dispatch.is_idle
+
+
+def test_no_groups_without_every_pair_of_blocks(desk):
+    """Edges that are given up block the grouping of their own relation."""
+    edges = Task("edges", "edges-x", ("twins",), blocks=("x",))
+    desk.dispatch.add(edges)
+    desk.dispatch.add(Task("groups", "groups-x", ("twins",), after=(edges.key,)))
+
+    for n in range(MAX_TRIES):
+        desk.fail(desk.next(f"w{n}"), f"w{n}", "twins")
+
+    assert desk.ends == [
+        ("edges-x", "twins", "quarantined"),
+        ("groups-x", "twins", "blocked"),
+    ]
+
+
+def test_a_worker_does_not_try_again_what_it_failed_at(desk):
+    """Another worker gets it; the same one only if it is alone."""
+    desk.dispatch.add(shard_task(0, "a"))
+    desk.fail(desk.next("w0"), "w0", "a")
+
+    assert desk.next("w0") is None
+    assert desk.next("w0", alone=True) is not None
+
+
+def test_a_worker_that_failed_gets_other_tasks(desk):
+    """Avoiding is for the one task."""
+    desk.dispatch.add(shard_task(0, "a"))
+    desk.fail(desk.next("w0"), "w0", "a")
+    desk.dispatch.add(shard_task(1, "a"))
+
+    assert desk.next("w0").shard == 1
+    assert desk.next("w1").shard == 0
+
+
+def test_charges_of_earlier_runs_count():
+    """With two charges on the sheet, the first failure of this run is the last one allowed."""
+    earlier = [Charge("timeout", "no answer", "old")] * 2
+    desk = Desk(prior={("a", "shard-0"): earlier})
+    desk.dispatch.add(shard_task(0, "a"))
+    desk.dispatch.add(shard_task(1, "a"))
+
+    desk.fail(desk.next(), "w0", "a")
+    desk.fail(desk.next("w1"), "w1", "a")
+
+    assert [(name, number, given_up) for name, _, number, _, given_up in desk.charges] == [
+        ("shard-0", 3, True),
+        ("shard-1", 1, False),
+    ]
+
+
+def test_the_death_of_a_worker_is_charged_to_the_head(desk):
+    """Nobody can say how far it came, so the first step is charged and the others go again."""
+    desk.dispatch.add(shard_task(0, "a", "b"))
+    task = desk.next("w0")
+
+    desk.dispatch.died(task.key, "w0", "crashed", "the process died")
+
+    assert [charge[1:] for charge in desk.charges] == [
+        ("a", 1, Charge("crashed", "the process died", "w0"), False)
+    ]
+    assert desk.next("w0") is None
+    assert desk.next("w1").steps == ("a", "b")
+
+
+def test_lost_nodes_are_free_up_to_a_cap(desk):
+    """A lost node is nobody's fault; a task that loses them for ever is charged after all."""
+    desk.dispatch.add(shard_task(0, "a"))
+
+    for n in range(MAX_FREE_TRIES):
+        desk.dispatch.lost(desk.next("w0").key, "w0", f"node {n}")
+    assert desk.charges == []
+
+    for n in range(MAX_TRIES):
+        desk.dispatch.lost(desk.next(f"w{n}").key, f"w{n}", "node x")
+    assert desk.ends == [("shard-0", "a", "quarantined")]
+    assert desk.charges[0][3] == Charge(
+        "lost", f"lost {MAX_FREE_TRIES + 1} times, last: node x", "w0"
+    )
+
+
+def test_a_lost_task_goes_first(desk):
+    """It was begun before the others, and may be waited for."""
+    for shard in range(3):
+        desk.dispatch.add(shard_task(shard, "a"))
+    desk.dispatch.lost(desk.next("w0").key, "w0", "node")
+
+    assert desk.next("w0").shard == 0
+
+
+def test_what_was_not_begun_costs_nothing(desk):
+    """A task that waited at a dead worker goes back, and that worker's name is not held back."""
+    desk.dispatch.add(shard_task(0, "a"))
+    task = desk.next("w0")
+    for _ in range(MAX_FREE_TRIES + 5):
+        desk.dispatch.unstarted(task.key)
+        task = desk.next("w0")
+
+    desk.finish(task)
+
+    assert desk.charges == []
+    assert desk.ends == [("shard-0", "a", "done")]
+
+
+def test_two_steps_of_a_task_are_charged_apart(desk):
+    """Each step has its own sheet; the one that is given up does not end the other."""
+    desk.dispatch.add(shard_task(0, "c", "d"))
+
+    for n in range(MAX_TRIES):
+        task = desk.next(f"w{n}")
+        steps = {"c": FAILED, "d": FAILED if n < 1 else DONE}
+        result = TaskResult({step: steps[step] for step in task.steps})
+        desk.dispatch.finished(task.key, result, f"w{n}")
+
+    assert desk.ends == [("shard-0", "d", "done"), ("shard-0", "c", "quarantined")]
+    assert [(step, number) for _, step, number, _, _ in desk.charges] == [
+        ("c", 1),
+        ("d", 1),
+        ("c", 2),
+        ("c", 3),
+    ]
