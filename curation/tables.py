@@ -15,6 +15,9 @@ from curation.storage import Store
 IMAGE_ROW_GROUP = 64
 """Rows in a row group of a table with image bytes: what one read of a slice fetches."""
 
+BYTES = "image_bytes"
+"""The column of original files: never compressed again, never digested, without statistics."""
+
 DIGESTS = b"longtail.digests"
 """Key of the schema metadata under which a file keeps the digest of each of its columns."""
 
@@ -25,22 +28,20 @@ def to_parquet(table: pa.Table) -> memoryview:
     The footer keeps a digest of every column but `image_bytes`, so that readers can tell whether
     values changed without reading them.
     """
-    has_bytes = "image_bytes" in table.column_names
-    digests = {
-        name: column_digest(table[name]) for name in table.column_names if name != "image_bytes"
-    }
+    own = [name for name in table.column_names if name != BYTES]
+    digests = {name: column_digest(table[name]) for name in own}
     metadata = {**(table.schema.metadata or {}), DIGESTS: json.dumps(digests, sort_keys=True)}
     table = _to_disk(table.combine_chunks()).replace_schema_metadata(metadata)
-    codecs = {name: "NONE" if name == "image_bytes" else "ZSTD" for name in table.column_names}
-    nested = any(pa.types.is_nested(field.type) for field in table.schema)
+    leaves = [leaf for name in own for leaf in _leaves(name, table.schema.field(name).type)]
+    has_bytes = BYTES in table.column_names
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
         sink,
         row_group_size=IMAGE_ROW_GROUP if has_bytes else max(len(table), 1),
-        compression="ZSTD" if nested else codecs,
-        use_dictionary=[name for name in table.column_names if name != "image_bytes"],
-        write_statistics=[name for name in table.column_names if name != "image_bytes"],
+        compression={**dict.fromkeys(leaves, "ZSTD"), **({BYTES: "NONE"} if has_bytes else {})},
+        use_dictionary=leaves,
+        write_statistics=leaves,
         store_schema=True,
     )
     return memoryview(sink.getvalue())  # without another copy of a shard's images
@@ -95,6 +96,15 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _is_uuid(field: pa.Field) -> bool:
     return (field.metadata or {}).get(b"logical") == b"uuid"
+
+
+def _leaves(path: str, kind: pa.DataType) -> list[str]:
+    """Return the paths of the Parquet columns that an Arrow column becomes."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _leaves(f"{path}.list.element", kind.value_type)
+    if pa.types.is_struct(kind):
+        return [leaf for child in kind for leaf in _leaves(f"{path}.{child.name}", child.type)]
+    return [path]
 
 
 def _to_disk(table: pa.Table) -> pa.Table:

@@ -126,7 +126,7 @@ class Dispatch:
 
     def count(self, pool: str | None = None) -> dict[str, int]:
         """Return how many tasks are ready, waiting and running, of one pool or of all."""
-        pools = self._ready if pool is None else {pool: self._ready.get(pool, {})}
+        pools = self._ready if pool is None else {pool: self._ready.get(pool, OrderedDict())}
         own = [*self._waiting.values()], [*self._running.values()]
         waiting, running = (
             sum(1 for entry in group if pool is None or entry.task.pool == pool) for group in own

@@ -96,8 +96,7 @@ def test_an_empty_shard_is_a_shard():
         ),
         (
             ProbeStage(lambda shard: answer(shard).drop_columns(["score", "error"])),
-            "stage probe: missing score, error; "
-            "it must return exactly score, vector, words, error",
+            "stage probe: missing score, error; it must return exactly score, vector, words, error",
         ),
         (
             ProbeStage(lambda shard: answer(shard).append_column("inspect.width", [[1] * 4])),
