@@ -145,7 +145,7 @@ def _with_windows(originals: list[PlannedImage], seed: int) -> list[PlannedImage
 def _with_copies(originals: list[PlannedImage], wanted: Counts, seed: int) -> list[PlannedImage]:
     """Deal the copies out: most originals have none, a few have many."""
     rng = seeds.rolls("copies", seed)
-    copied = [one for one in originals if one.kind in ("unique", "hard_negative")]
+    copied = [one for one in originals if one.kind == "unique"]
     rng.shuffle(copied)
     copies: dict[int, list[PlannedCopy]] = {}
     index = len(originals)

@@ -37,6 +37,9 @@ from schemas.images import IMAGES
 SLICE_ROWS = 2 * IMAGE_ROW_GROUP
 """Rows decoded at a time: bounds the memory that views take, whatever the shard's size."""
 
+FULL_SLICE_ROWS = 8
+"""The same for stages that see pictures in full: up to 192 MB each."""
+
 Marks = Mapping[tuple[int, int], str]
 """(step index or `PIXELS`, row) -> `code: text` for rows over which a process has died."""
 
@@ -131,7 +134,7 @@ class Executor:
         if steps:
             try:
                 inputs = self._read_inputs(task.shard, steps)
-                for part in self._slices(task.shard, images, steps, only_row):
+                for part in self._small_slices(task.shard, images, steps, only_row):
                     num_rows += len(part)
                     decode_seconds += self._run_slice(task.shard, part, inputs, steps, marks)
             except MemoryError:
@@ -227,6 +230,16 @@ class Executor:
             )
             for owner, columns in wanted.items()
         }
+
+    def _small_slices(
+        self, shard: int, images: pa.Table | None, steps: Sequence[_Step], only_row: int | None
+    ) -> Iterator[pa.Table]:
+        """Yield slices whose views fit into memory."""
+        full = any(spec.fit == "full" for spec in self._specs)
+        num_rows = FULL_SLICE_ROWS if full else SLICE_ROWS
+        for part in self._slices(shard, images, steps, only_row):
+            for start in range(0, len(part), num_rows):
+                yield part.slice(start, num_rows)
 
     def _slices(
         self, shard: int, images: pa.Table | None, steps: Sequence[_Step], only_row: int | None

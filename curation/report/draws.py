@@ -1,5 +1,6 @@
 """Which rows are shown: drawn by hash within groups, from a stream of any length."""
 
+import heapq
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,8 +37,7 @@ def draw_rows(batches: Iterable[pa.RecordBatch], per_group: int) -> dict[str, li
     best: dict[str, list[tuple[int, str, Place]]] = {}
     for batch in batches:
         table = pa.Table.from_batches([batch]).filter(pc.is_valid(batch.column("image_id")))
-        ids = table["image_id"].cast(pa.string()).to_pylist()
-        hashes = draw_hashes((uuid.UUID(value).bytes for value in ids), SEED)
+        hashes = _hash(table["image_id"])
         groups = table["group"].combine_chunks().dictionary_encode()
         codes: Any = groups.indices.to_numpy(zero_copy_only=False)
         order = np.lexsort((hashes, codes))
@@ -52,3 +52,17 @@ def draw_rows(batches: Iterable[pa.RecordBatch], per_group: int) -> dict[str, li
             if len(entries) > per_group:
                 best[name] = sorted(entries)[:per_group]
     return {name: [place for _, _, place in sorted(best[name])] for name in sorted(best)}
+
+
+def draw_ids(batches: Iterable[pa.RecordBatch], count: int) -> list[str]:
+    """Draw up to `count` of the identifiers in the column `image_id`, in the order of hashes."""
+    best: list[tuple[int, str]] = []
+    for batch in batches:
+        ids = batch.column("image_id")
+        best = heapq.nsmallest(count, [*best, *zip(_hash(ids), ids.to_pylist(), strict=True)])
+    return [name for _, name in best]
+
+
+def _hash(ids: Any) -> Any:
+    """Hash identifiers in the form in which SQL gives them, as text."""
+    return draw_hashes((uuid.UUID(value).bytes for value in ids.to_pylist()), SEED)

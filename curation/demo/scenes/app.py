@@ -48,18 +48,21 @@ def spreadsheet(job: Job) -> Image.Image:
     for wide in widths:
         x += wide
         sheet.box(x, top, x + 1, job.height, line)
-    # What somebody marked, and a chart or a note laid over the cells.
-    for _ in range(rng.randint(2, 7)):
-        column, row = rng.randrange(6), rng.randrange(max(2, rows))
+    # What somebody marked, and a chart or a picture laid over the cells.
+    for _ in range(job.content.randint(3, 8)):
+        column, row = job.content.randrange(6), job.content.randrange(max(2, rows))
         left, y = sum(widths[:column]), top + row * row_high
-        wide, high = sum(widths[column : column + rng.randint(1, 4)]), row_high * rng.randint(1, 7)
-        sheet.box(
-            left, y, left + wide, y + high, (*colours.accent(rng), rng.choice((90, 150, 220)))
-        )
+        wide = sum(widths[column : column + job.content.randint(1, 4)])
+        high = row_high * job.content.randint(1, 7)
+        mark = (*colours.accent(job.content), job.content.choice((90, 150, 220)))
+        sheet.box(left, y, left + wide, y + high, mark)
     if rng.random() < 0.7:
         wide, high = job.width * rng.uniform(0.25, 0.5), job.height * rng.uniform(0.2, 0.45)
         left, y = (job.width - wide) * rng.random(), top + (job.height - top - high) * rng.random()
-        _small_chart(sheet, job, (left, y, left + wide, y + high), colours)
+        if rng.random() < 0.4:
+            photo_in(sheet, job, (left, y, left + wide, y + high))
+        else:
+            _small_chart(sheet, job, (left, y, left + wide, y + high), colours)
     return sheet.finish()
 
 
@@ -146,11 +149,11 @@ def dashboard(job: Job) -> Image.Image:
 
 
 def _tile(sheet: Canvas, job: Job, rect: _Rect, colours: Palette, unit: float) -> None:
-    kind = job.layout.randrange(5)
+    kind = job.content.randrange(5)
     if kind == 0:
         photo_in(sheet, job, rect, radius=unit)
     elif kind == 1:
-        ground = job.layout.choice((*colours.accents, (255, 255, 255)))
+        ground = job.content.choice((*colours.accents, (255, 255, 255)))
         sheet.box(*rect, ground, radius=unit)
         figure = f"{job.content.randint(2, 999)}{job.content.choice(('k', '%', ' ms', ''))}"
         wide, high = rect[2] - rect[0], rect[3] - rect[1]

@@ -168,14 +168,14 @@ def magazine(job: Job) -> Image.Image:
     for column in range(columns):
         x, y = margin + column * (wide + gap), top
         while y < sheet.height - margin - letter_size * 2:
-            kind = rng.choice(("text", "text", "photo", "quote"))
+            kind = job.content.choice(("text", "text", "photo", "quote"))
             if kind == "photo":
-                high = min(wide * rng.uniform(0.5, 1.3), sheet.height - margin - y)
+                high = min(wide * job.content.uniform(0.5, 1.3), sheet.height - margin - y)
                 picture_in(sheet, job, (x, y, x + wide, y + high))
                 y += high + unit * 2
             elif kind == "quote":
-                box = rng.choice(colours.accents)
-                high = min(wide * rng.uniform(0.35, 0.9), sheet.height - margin - y)
+                box = job.content.choice(colours.accents)
+                high = min(wide * job.content.uniform(0.35, 0.9), sheet.height - margin - y)
                 sheet.box(x, y, x + wide, y + high, box)
                 text, shade = words.sentence(job.content), readable_on(box)
                 sheet.paragraph(
@@ -190,7 +190,7 @@ def magazine(job: Job) -> Image.Image:
                 )
                 y += high + unit * 2
             else:
-                text = words.paragraph(job.content, rng.randint(4, 14))
+                text = words.paragraph(job.content, job.content.randint(4, 14))
                 bottom = sheet.height - margin
                 y = sheet.paragraph(x, y, wide, text, face.plain, letter_size, ink, bottom=bottom)
                 y += letter_size

@@ -97,21 +97,21 @@ def web_page(job: Job) -> Image.Image:
             _side_bar(sheet, job, (left, top, split, bottom), unit, colours.accent(rng))
             left = split
     while top < bottom - unit * 2:
-        block = rng.choice(("hero", "cards", "text", "photo", "split", "band"))
-        high = min(bottom - top, (rect[3] - rect[1]) * rng.uniform(0.14, 0.5))
+        block = job.content.choice(("hero", "cards", "text", "photo", "split", "band"))
+        high = min(bottom - top, (rect[3] - rect[1]) * job.content.uniform(0.14, 0.5))
         if block == "hero":
             photo_in(sheet, job, (left, top, right, top + high))
-            size = unit * rng.uniform(2, 3.6)
+            size = unit * job.content.uniform(2, 3.6)
             place = (left + unit * 2, top + high - size * 1.6)
             sheet.box(left, place[1] - size * 0.3, right, top + high, (0, 0, 0, 120))
             heading = words.title(job.content)
             size = sheet.fitted(heading, face.bold, right - left - unit * 4, size)
             sheet.text(*place, heading, face.bold, size, (255, 255, 255))
         elif block == "photo":
-            inset = (right - left) * rng.uniform(0.02, 0.25)
+            inset = (right - left) * job.content.uniform(0.02, 0.25)
             photo_in(sheet, job, (left + inset, top + unit, right - inset, top + high))
         elif block == "cards":
-            count = rng.randint(2, 5)
+            count = job.content.randint(2, 5)
             wide = (right - left) / count
             for card in range(count):
                 x = left + wide * card
@@ -121,21 +121,21 @@ def web_page(job: Job) -> Image.Image:
                 size = sheet.fitted(label, face.bold, cell[2] - cell[0], unit * 1.1)
                 sheet.text(cell[0], cell[3] + unit * 0.4, label, face.bold, size, ink)
         elif block == "band":
-            band = colours.accent(rng)
+            band = colours.accent(job.content)
             sheet.box(left, top, right, top + high * 0.6, band)
             quote = words.sentence(job.content)
             x, y, wide = left + unit * 3, top + high * 0.12, right - left - unit * 6
-            size = unit * rng.uniform(1.6, 2.6)
+            size = unit * job.content.uniform(1.6, 2.6)
             edge = top + high * 0.6
             shade = readable_on(band)
             sheet.paragraph(x, y, wide, quote, face.italic, size, shade, align="m", bottom=edge)
             high *= 0.6
         else:
-            middle = left + (right - left) * rng.uniform(0.35, 0.65)
+            middle = left + (right - left) * job.content.uniform(0.35, 0.65)
             pictured = block == "split"
             if pictured:
                 photo_in(sheet, job, (middle, top + unit, right - unit, top + high))
-            edge = middle - unit if pictured else right - unit * rng.uniform(1, 9)
+            edge = middle - unit if pictured else right - unit * job.content.uniform(1, 9)
             y = top + unit
             heading = words.title(job.content)
             size = sheet.fitted(heading, face.bold, edge - left - unit, unit * 1.8)
@@ -143,7 +143,7 @@ def web_page(job: Job) -> Image.Image:
             text = words.paragraph(job.content, 14)
             x, y = left + unit, y + unit * 3
             sheet.paragraph(x, y, edge - x, text, face.plain, unit, ink, bottom=top + high)
-        top += high + unit * rng.uniform(0, 1.5)
+        top += high + unit * job.content.uniform(0, 1.5)
     return sheet.finish()
 
 
