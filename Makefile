@@ -26,7 +26,7 @@ $(STAMP):
 	@PYTHON="$(PYTHON)" scripts/setup.sh "$@"
 
 demo: $(STAMP) ## Curate a demo corpus into demo/ [IMAGES=/some/folder] [RUNNER=local|ray]
-	@$(PY) -m jobs.demo --out demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(RUNNER),--runner "$(RUNNER)")
+	@$(VENV)/bin/longtail demo --out demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(RUNNER),--runner "$(RUNNER)")
 
 test: $(STAMP) ## Run the tests that need no cluster and take seconds
 	@$(PY) -m pytest -m "not slow" $(ARGS)

@@ -1,30 +1,19 @@
-"""The demonstration: a corpus, a pipeline, a snapshot, a report, and five questions in SQL.
-
-    python -m jobs.demo --out demo [--images FOLDER] [--runner ray|local]
+"""`longtail demo`: a corpus, a pipeline, a snapshot, a report, and five questions in SQL.
 
 Leaves `images/` (unless a folder of yours is named), `pipeline.yaml`, `dataset/` and `report.html`
 below the output folder. Run again, it takes up where it was.
 """
 
-import argparse
 import shutil
-import sys
 import time
+from importlib import resources
 from pathlib import Path
 
-from curation.cli.console import print_lines
-from curation.cli.formats import print_result
-from curation.cli.manifest import print_manifest
-from curation.cli.progress import watched
-from curation.dataset import Dataset
-from curation.errors import LongtailError
-from curation.report import write_report
-from curation.sql import open_tables
-from jobs.sessions import curate
-from jobs.snapshot import code_version, create_snapshot
-from stages.registry import STAGES
+import click
 
-TEMPLATE = Path(__file__).parent.parent / "configs" / "demo.yaml"
+from curation.cli.console import print_lines
+
+TEMPLATE = resources.files("curation.demo") / "pipeline.yaml"
 CORPUS_IMAGES = 2000
 CORPUS_SEED = 7
 
@@ -71,22 +60,32 @@ QUESTIONS = (
 """Each with the question that it answers; `{snapshot}` is the id just made."""
 
 
-def main() -> int:
-    """Run the demonstration; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--out", type=Path, default=Path("demo"))
-    parser.add_argument("--images", type=Path, help="a folder of your own images")
-    parser.add_argument("--runner", choices=["ray", "local"], default="ray")
-    arguments = parser.parse_args()
-    try:
-        return run(arguments.out, arguments.images, arguments.runner)
-    except LongtailError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("demo"),
+    show_default=True,
+    help="Folder for everything that it makes.",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder of your own images, instead of a corpus drawn for the purpose.",
+)
+@click.option("--runner", type=click.Choice(["ray", "local"]), default="ray", show_default=True)
+def demo(out: Path, images: Path | None, runner: str) -> int:
+    """Curate a corpus from files to a snapshot, and ask it five questions."""
+    from curation.cli.formats import print_result
+    from curation.cli.manifest import print_manifest
+    from curation.cli.progress import watched
+    from curation.dataset import Dataset
+    from curation.report import write_report
+    from curation.sql import open_tables
+    from jobs.sessions import curate
+    from jobs.snapshot import code_version, create_snapshot
+    from stages.registry import STAGES
 
-
-def run(out: Path, images: Path | None, runner: str) -> int:
-    """Make what is missing below `out` and print what is there."""
     began = time.monotonic()
     source = make_images(out) if images is None else images.resolve()
     pipeline = write_pipeline(out, source)
@@ -152,7 +151,3 @@ def write_pipeline(out: Path, source: Path) -> Path:
         text = text.replace("{dataset}", str((out / "dataset").resolve()))
         path.write_text(text.replace("{images}", str(source)))
     return path
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,26 @@
+"""The pipelines that ship with the project are valid."""
+
+from pathlib import Path
+
+import pytest
+from curation.pipeline.config import parse_pipeline
+from curation.pipeline.instances import resolve
+from stages.registry import STAGES
+from stages.sample import HierarchicalSampler
+
+FILES = sorted(Path("configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_a_shipped_pipeline_is_valid(path: Path) -> None:
+    """Every key is known, every stage exists and finds its inputs, the sampler takes its part."""
+    config = parse_pipeline(path.read_text(), str(path))
+
+    assert resolve(config, STAGES)
+    assert config.snapshot.sample is not None
+    assert HierarchicalSampler().parse(config.snapshot.sample, "snapshot.sample").size > 0
+
+
+def test_there_are_pipelines_to_ship() -> None:
+    """The folder is where the test looks."""
+    assert FILES
