@@ -14,6 +14,7 @@ from curation.demo.scenes import (
     game,
     graphic,
     illustration,
+    music,
     photo,
     plan_view,
     poster,
@@ -116,7 +117,7 @@ LEAVES: tuple[Leaf, ...] = (
     _photo("photo/motorcycle", "motorcycle"),
     Leaf("chart/heat_map", (chart.heat_map,), template=True),
     Leaf("icon/silhouette", (sign.icon,), _SQUARE, alpha=True, scale=0.3),
-    Leaf("document/sheet_music", (document.sheet_music,), _TALL),
+    Leaf("document/sheet_music", (music.sheet_music,), _TALL),
     _photo("photo/rocket", "rocket"),
     Leaf("cartoon/pixel_art", (cartoon.pixel_scene, cartoon.sprites), scale=0.6),
     Leaf("poster/film", (poster.film_poster,), _TALL, photographs=_ALL),
@@ -140,6 +141,10 @@ LEAVES: tuple[Leaf, ...] = (
     Leaf("scan/digits", (sign.digits,)),
     Leaf("scan/text", (photo.scan,), _WIDE, photographs=("print", "script")),
 )
+
+
+BANDS = "graphic/pattern"
+"""The category of pictures of bands, which can be painted in any shape."""
 
 
 def shares(count: int) -> list[int]:

@@ -31,7 +31,7 @@ class CorpusSummary:
         truth: One row a file.
         pairs: One row a pair of related files; a pair that is not there is a negative.
         num_files: Files by kind.
-        num_categories: Leaves with at least one readable file.
+        num_categories: Leaves of the categories.
         num_bytes: Size of all files below `images`.
         num_positive_pairs: Pairs that are duplicates.
     """
@@ -99,7 +99,7 @@ def make_corpus(
         truth=out / "truth.parquet",
         pairs=out / "pairs.parquet",
         num_files=dict(sorted(Counter(file.kind for file in files).items())),
-        num_categories=len({file.category_path for file in files if not file.expect_error}),
+        num_categories=len({file.category_path for file in files} - {None}),
         num_bytes=sum(file.num_bytes for file in files),
         num_positive_pairs=pairs.column("label").to_pylist().count("positive"),
     )

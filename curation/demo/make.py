@@ -47,7 +47,7 @@ def make_image(planned: PlannedImage, images: Path, seed: int) -> list[FileTruth
     original = FileTruth(
         path=_write(images, planned.path, data),
         kind=planned.kind,
-        category_path=LEAVES[planned.leaf].path,
+        category_path=None if expect_error else LEAVES[planned.leaf].path,
         source=f"source-{planned.index:06d}",
         template=f"template-{planned.template:06d}" if planned.kind == "hard_negative" else None,
         detail=planned.detail,

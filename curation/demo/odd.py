@@ -127,7 +127,7 @@ ODD: dict[str, Odd] = {
     "jpeg_cmyk": Odd(_jpeg_cmyk, "JPEG", "jpg"),
     "png_named_jpg": Odd(_png, "PNG", "jpg"),
     "name_spaces": Odd(),
-    "one_pixel": Odd(_one_pixel, "PNG", "png", (1, 1)),
+    "one_pixel": Odd(_one_pixel, "PNG", "png", (1, 1), stripes=True),
     "very_wide": Odd(_png, "PNG", "png", (4000, 40), stripes=True),
     "very_tall": Odd(_jpeg, "JPEG", "jpg", (40, 4000), stripes=True),
     "tiff": Odd(_tiff, "TIFF", "tif"),

@@ -12,7 +12,7 @@ from typing import get_args
 
 from curation.demo import names, seeds
 from curation.demo.broken import BROKEN
-from curation.demo.catalogue import LEAVES, Leaf, shares
+from curation.demo.catalogue import BANDS, LEAVES, Leaf, shares
 from curation.demo.edits import FREQUENCY, KEEPS_ALPHA
 from curation.demo.files import Format, Kind, PlannedCopy, PlannedImage
 from curation.demo.odd import ODD
@@ -69,7 +69,10 @@ def _originals(wanted: Counts, seed: int) -> list[PlannedImage]:
     ]
     opaque = [leaf for leaf, entry in enumerate(LEAVES) if not entry.alpha]
     drawn += [("broken", rng.choice(opaque[:30]), 0, detail) for detail in wanted.broken]
-    drawn += [("odd", rng.choice(opaque[:30]), 0, detail) for detail in wanted.odd]
+    bands = next(leaf for leaf, entry in enumerate(LEAVES) if entry.path == BANDS)
+    for oddity in wanted.odd:
+        leaf = rng.choice(opaque[:30])
+        drawn.append(("odd", bands if ODD[oddity].stripes else leaf, 0, oddity))
     templates = [leaf for leaf, entry in enumerate(LEAVES) if entry.template]
     rng.shuffle(templates)
     for family in range(wanted.hard_negative // _FAMILY):

@@ -23,7 +23,7 @@ class FileTruth:
 
     path: str
     kind: str
-    category_path: str
+    category_path: str | None
     source: str
     num_bytes: int
     content_sha256: str
@@ -49,7 +49,11 @@ TRUTH = pa.schema(
         _field("path", pa.string(), "Key of the file below images/, as ingest stores it."),
         _field("kind", pa.string(), "unique, exact_copy, near_copy, hard_negative, broken or odd."),
         _field("category", pa.string(), "Leaf of category_path."),
-        _field("category_path", pa.string(), "What the picture shows, two levels."),
+        _field(
+            "category_path",
+            pa.string(),
+            "What the picture shows, in two levels; null for broken files.",
+        ),
         _field("source", pa.string(), "The original; equal for an original and all its copies."),
         _field("copy_of", pa.string(), "Path of the file that this one was made from."),
         _field("edit", pa.string(), "What was done to a near copy."),
@@ -99,7 +103,7 @@ def truth_table(files: Iterable[FileTruth]) -> pa.Table:
         {
             "path": file.path,
             "kind": file.kind,
-            "category": file.category_path.rpartition("/")[2],
+            "category": file.category_path.rpartition("/")[2] if file.category_path else None,
             "category_path": file.category_path,
             "source": file.source,
             "copy_of": file.copy_of,

@@ -1,6 +1,7 @@
 """The `source:` section of a pipeline."""
 
 import re
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -40,3 +41,8 @@ class SourceConfig(Config):
             message = "a source name has letters, digits, '.', '_' and '-' only"
             raise ValueError(message)
         return name
+
+    def located(self) -> "SourceConfig":
+        """Return the same source with absolute roots: workers may stand in another folder."""
+        roots = (r if "://" in r or "::" in r else str(Path(r).absolute()) for r in self.roots)
+        return self.model_copy(update={"roots": tuple(roots)})

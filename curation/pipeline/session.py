@@ -38,6 +38,7 @@ class Session:
 
     def __init__(self, config: PipelineConfig, text: str, registry: Registry) -> None:
         self.config = config
+        self.source = None if config.source is None else config.source.located()
         self.text = text
         self.registry = registry
         resolve(config, registry)  # refuse a wrong pipeline before anything is touched
@@ -101,7 +102,7 @@ class Session:
         if retry_quarantined:
             self._forgive(dataset)
         if retry_transient:
-            retry.retry_transient(dataset, self.config.source, self.instances(dataset))
+            retry.retry_transient(dataset, self.source, self.instances(dataset))
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
         summary = RunSummary(run_id, self.config.name, runner_name)
         wave = _Waves(self, dataset, make_runner, summary, workers, on_event)
@@ -174,7 +175,7 @@ class _Waves:
 
     def _listing(self) -> Feed | None:
         """Start listing the source in a thread; shards of a frozen list become tasks at once."""
-        source = self.session.config.source
+        source = self.session.source
         if source is None:
             return None
         due = [
@@ -196,7 +197,7 @@ class _Waves:
         spec = WorkerSpec(
             self.dataset.store.url,
             instances,
-            config.source,
+            self.session.source,
             config.run.row_timeout_s,
             config.run.task_timeout_s,
         )

@@ -30,30 +30,25 @@ def event_poster(job: Job) -> Image.Image:
         _cut_photo(sheet, job, rng.choice(inks), ground)
     if rng.random() < 0.5:
         _circles(sheet, rng, inks[:2])
+    top, bottom = _small_print(sheet, job, colours, ground)
     face = typeface(rng)
     lines = words.title(job.content).upper().split()[-4:]
-    size = min(job.height * 0.2, job.width * 0.3, job.height * 0.58 / len(lines))
-    spare = job.height * 0.72 - len(lines) * size * 1.18
-    y = job.height * 0.06 + max(0.0, spare) * rng.choice((0, 0.4, 1))
+    size = min(job.height * 0.2, job.width * 0.3, (bottom - top) * 0.75 / len(lines))
+    spare = (bottom - top) * 0.94 - len(lines) * size * 1.18
+    y = top + (bottom - top) * 0.03 + max(0.0, spare) * rng.choice((0, 0.4, 1))
     align = rng.choice(("la", "ma", "ra"))
     x = {"la": job.width * 0.07, "ma": job.width / 2, "ra": job.width * 0.93}[align]
-    plate = rng.random() < 0.6
+    plate = way == 3 or rng.random() < 0.6
     ink = readable_on(ground)
     for line in lines:
         high = sheet.fitted(line, face.bold, job.width * 0.86, size * rng.uniform(0.6, 1))
         wide = sheet.text_width(line, face.bold, high)
         left = {"la": x, "ma": x - wide / 2, "ra": x - wide}[align]
         if plate:
-            sheet.box(
-                left - high * 0.15,
-                y - high * 0.05,
-                left + wide + high * 0.15,
-                y + high * 1.2,
-                ground,
-            )
+            edge = high * 0.15
+            sheet.box(left - edge, y - high * 0.05, left + wide + edge, y + high * 1.2, ground)
         sheet.text(x, y, line, face.bold, high, ink, align)
         y += high * 1.18
-    _small_print(sheet, job, colours, ground)
     return sheet.finish()
 
 
@@ -99,7 +94,8 @@ def _cut_photo(sheet: Canvas, job: Job, ink: RGB, ground: RGB) -> None:
     )
 
 
-def _small_print(sheet: Canvas, job: Job, colours: Palette, ground: RGB) -> None:
+def _small_print(sheet: Canvas, job: Job, colours: Palette, ground: RGB) -> tuple[float, float]:
+    """Set place and day in a band, and return the height that stays free, from top to bottom."""
     rng = job.layout
     unit = min(job.size) / 100
     band = rng.choice((ground, colours.ink, colours.accents[3]))
@@ -110,6 +106,7 @@ def _small_print(sheet: Canvas, job: Job, colours: Palette, ground: RGB) -> None
     text = f"{words.day(job.content)}  {place}  {hour}:00"
     size = sheet.fitted(text, "sans_bold", job.width * 0.8, high * 0.35)
     sheet.text(job.width * 0.07, top + high / 2, text, "sans_bold", size, readable_on(band), "lm")
+    return (0.0, top) if top else (high, float(job.height))
 
 
 def quote_card(job: Job) -> Image.Image:
