@@ -128,6 +128,14 @@ def linked(rows: pa.Table, config: DedupConfig) -> Matrix:
     return np.triu(near[of_row[:, None], of_row[None]] & has[:, None] & has[None], 1)
 
 
+def grouped(rows: pa.Table, config: DedupConfig) -> Matrix:
+    """Return which pairs of rows share a group, the upper triangle only."""
+    stage = DedupStage(config)
+    result, _ = stage.groups(rows, [stage.edges(rows, None)])
+    label = result["group"].combine_chunks().dictionary_encode().indices.to_numpy()
+    return np.triu(label[:, None] == label[None], 1)
+
+
 def score(corpus: Corpus, found: Matrix) -> Scores:
     """Compare the pairs found with the truth."""
     counted = found & ~corpus.uncounted

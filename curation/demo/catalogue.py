@@ -43,6 +43,8 @@ class Leaf:
         aspects: Shapes that such pictures have, width to height.
         photographs: For scenes that show one photograph and little else: those that may be shown.
             The planner reserves a window for each image, so that two images share few pixels.
+        named: Whether the category is called after what the photographs are of, so that windows
+            have to show it.
         flipped: Whether windows may be mirrored; not where text or a face would give it away.
         alpha: Whether the scenes paint on transparent ground.
         template: Whether one layout with two contents gives pictures that a person would tell
@@ -54,6 +56,7 @@ class Leaf:
     scenes: tuple[Scene, ...]
     aspects: Aspects = _ANY
     photographs: tuple[str, ...] = ()
+    named: bool = False
     flipped: bool = False
     alpha: bool = False
     template: bool = False
@@ -66,7 +69,7 @@ class Leaf:
 
 
 def _photo(path: str, *photographs: str) -> Leaf:
-    return Leaf(path, (photo.photo,), photographs=photographs)
+    return Leaf(path, (photo.photo,), photographs=photographs, named=True)
 
 
 def _lab(path: str, *photographs: str) -> Leaf:

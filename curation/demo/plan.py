@@ -139,7 +139,7 @@ def _with_windows(originals: list[PlannedImage], seed: int) -> list[PlannedImage
             rng = seeds.rolls("window", seed, original.index)
             aspect = original.size[0] / original.size[1]
             base = rng.choice(entry.photographs)
-            shot = windows.reserve(rng, base, aspect, flipped=entry.flipped)
+            shot = windows.reserve(rng, base, aspect, flipped=entry.flipped, subject=entry.named)
             original = replace(original, shot=shot)
         planned.append(original)
     return planned

@@ -1,4 +1,4 @@
-"""Small pictures for people to look at: views encoded again, with nothing of the file but pixels."""
+"""Small pictures for people to look at: views encoded again, nothing kept but their pixels."""
 
 import io
 

@@ -12,7 +12,14 @@ from curation.snapshot import reasons as why
 LARGEST_SHOWN = 4
 DRAWN_SHOWN = 8
 MEMBERS_SHOWN = 6
-_SIZES = ((2, 2), (3, 3), (4, 5), (6, 10), (11, 100), (101, None))
+_SIZES = (
+    ("2", 2, 2),
+    ("3", 3, 3),
+    ("4 or 5", 4, 5),
+    ("6 to 10", 6, 10),
+    ("11 to 100", 11, 100),
+    ("101 or more", 101, None),
+)
 
 
 @dataclass(frozen=True)
@@ -70,12 +77,9 @@ def count_duplicates(source: Source) -> DuplicateFacts | None:
         f"SELECT n, count(*) AS num_groups FROM ({_sizes(source, column)}) GROUP BY n ORDER BY n"
     )
     sizes = []
-    for low, high in _SIZES:
-        found = sum(
-            row["num_groups"] for row in counted if low <= row["n"] <= (high or row["n"])
-        )
+    for label, low, high in _SIZES:
+        found = sum(row["num_groups"] for row in counted if low <= row["n"] <= (high or row["n"]))
         if found:
-            label = f"{low}" if low == high else f"{low}–{high}" if high else f"{low} or more"
             sizes.append((label, found))
     return DuplicateFacts(
         sum(row["num_groups"] for row in counted),

@@ -1,8 +1,7 @@
 """The pictures of a report: kept by category, left out by reason, duplicates by group."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from curation import duck
 from curation.pixels import PixelSpec
@@ -11,35 +10,17 @@ from curation.report.draws import Place, draw_rows
 from curation.report.duplicates import DuplicateGroup, choose_groups
 from curation.report.funnel import Funnel, Step
 from curation.report.source import Source
-from curation.report.thumbnails import CHIP, PICTURE, Thumbnail, make_thumbnails
+from curation.report.thumbnails import CHIP, PICTURE
+from curation.report.tiles import Tile, TileMaker
 from curation.snapshot import reasons as why
 from curation.snapshot.expressions import parse_expression
 
-KEPT_SHOWN = 42
+KEPT_SHOWN = 36
 PER_REASON = 14
 MAX_REASONS = 24
 """Reasons with pictures: a snapshot may have any number of predicates."""
 
 PER_CATEGORY = 4
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One image on the page.
-
-    Attributes:
-        key: Where it comes from, below the source's root.
-        picture: The thumbnail; null where there is none.
-        note: Why there is none.
-        facts: Name -> value, worded, for the caption.
-        badge: A word that sets it apart from its neighbours; empty for none.
-    """
-
-    key: str
-    picture: Thumbnail | None
-    note: str
-    facts: tuple[tuple[str, str], ...] = ()
-    badge: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,13 +80,11 @@ class _Choice:
         return found
 
 
-def make_gallery(
-    source: Source, funnel: Funnel | None, categories: Categories | None
-) -> Gallery:
+def make_gallery(source: Source, funnel: Funnel | None, categories: Categories | None) -> Gallery:
     """Draw rows, read what is known of them, and make their thumbnails."""
     choice = _choose(source, funnel, categories)
     wanted = choice.wanted()
-    makers = _Tiles(source, wanted)
+    makers = TileMaker(source, wanted)
     excluded = []
     for step, places in choice.excluded:
         columns = _columns(source, step)
@@ -126,8 +105,12 @@ def _choose(source: Source, funnel: Funnel | None, categories: Categories | None
     choice = _Choice()
     by_category = _draw_kept(source, categories)
     if categories is not None:
-        choice.chips = {c.path: by_category.get(c.path, [])[:PER_CATEGORY] for c in categories.shown}
-    choice.kept = _round_robin(by_category, [c.path for c in categories.shown] if categories else [])
+        choice.chips = {
+            c.path: by_category.get(c.path, [])[:PER_CATEGORY] for c in categories.shown
+        }
+    choice.kept = _round_robin(
+        by_category, [c.path for c in categories.shown] if categories else []
+    )
     if funnel is not None:
         steps = {step.reason: step for step in funnel.steps if step.removed}
         drawn = _draw_excluded(source)
@@ -150,17 +133,18 @@ def _draw_kept(source: Source, categories: Categories | None) -> dict[str, list[
         path = "NULL::VARCHAR" if column is None else f"r.{duck.quoted(column)}"
         rows, columns = source.scope, "r.image_id, r.shard, r.row"
     unknown = duck.text_literal(UNKNOWN)
-    per_group = PER_CATEGORY
     listed = ""
     if categories is None:
-        path, per_group = unknown, KEPT_SHOWN
+        path = unknown
     else:
         # `animal/` holds the images that lie at `animal` itself.
         shown = {c.path.removesuffix("/") for c in categories.shown}
         names = ", ".join(duck.text_literal(name) for name in sorted(shown))
         path = f"coalesce({path}, {unknown})"
         listed = f" AND {path} IN ({names})"
-    drawn = draw_rows(source.stream(f'SELECT {path} AS "group", {columns} {rows}{listed}'), per_group)
+    drawn = draw_rows(
+        source.stream(f'SELECT {path} AS "group", {columns} {rows}{listed}'), KEPT_SHOWN
+    )
     if categories is not None:
         itself = {c.path.removesuffix("/"): c.path for c in categories.shown}
         drawn = {itself[name]: places for name, places in drawn.items()}
@@ -209,101 +193,15 @@ def _columns(source: Source, step: Step) -> tuple[str, ...]:
     return tuple(sorted(parse_expression(step.reason, step.sql, known, step.reason).columns))
 
 
-def _duplicates(makers: "_Tiles", group: DuplicateGroup) -> Duplicates:
+def _duplicates(makers: TileMaker, group: DuplicateGroup) -> Duplicates:
     tiles = []
     for member in group.members:
         facts = [*makers.size(member.place)]
         if member.method:
             bits = "" if member.distance is None else f", {member.distance} bits"
-            facts.append(("link", "same bytes" if member.method == "exact" else f"looks{bits}"))
+            facts.append(("link", "same bytes" if member.method == "exact" else f"alike{bits}"))
         if member.reason not in (None, why.DUPLICATE, why.UNSAMPLED):
             facts.append(("out", str(member.reason)))
         badge = "representative" if member.is_representative else ""
         tiles.append(makers.tile(member.place, tuple(facts), badge=badge))
     return Duplicates(group, tuple(tiles))
-
-
-class _Tiles:
-    """Makes tiles from what was read of the rows that are shown."""
-
-    def __init__(self, source: Source, wanted: Mapping[Place, Collection[PixelSpec]]) -> None:
-        self._source = source
-        self._pixel_errors = tuple(
-            f"{instance.name}_error"
-            for instance in source.instances
-            if instance.make().pixels() is not None and source.has(f"{instance.name}_error")
-        )
-        self._rows = self._read(wanted)
-        fit = {place: specs for place, specs in wanted.items() if not self._trouble(place)}
-        protocols = ("file",)
-        if source.pipeline is not None and source.pipeline.source is not None:
-            protocols = tuple(source.pipeline.source.protocols)
-        self._thumbnails = make_thumbnails(source.dataset, fit, protocols)
-
-    def _read(self, wanted: Iterable[Place]) -> dict[Place, dict[str, Any]]:
-        """Read all columns of a few hundred rows but vectors."""
-        places = sorted(wanted)
-        if not places:
-            return {}
-        schema = self._source.tables.tables["rows"].schema
-        names = [f.name for f in schema if not hasattr(f.type, "list_size")]
-        columns = ", ".join(f"r.{duck.quoted(name)}" for name in names)
-        numbers = ", ".join(str(place.shard << 32 | place.row) for place in places)
-        rows = self._source.ask(
-            f"SELECT {columns} FROM rows AS r "
-            f"WHERE (r.shard::BIGINT << 32 | r.row::BIGINT) IN ({numbers})"
-        )
-        return {Place(row["shard"], row["row"]): row for row in rows}
-
-    def _trouble(self, place: Place) -> str:
-        """Say why a row is not decoded for the report."""
-        row = self._rows.get(place)
-        if row is None:
-            return "it was never taken in"
-        errors = [row["source_error"], *(row[name] for name in self._pixel_errors)]
-        found = [str(error) for error in errors if error is not None]
-        if found or self._pixel_errors:
-            return found[0] if found else ""
-        return "no stage has decoded it"
-
-    def tile(
-        self,
-        place: Place,
-        facts: Iterable[tuple[str, str]],
-        spec: PixelSpec = PICTURE,
-        badge: str = "",
-    ) -> Tile:
-        """Return the tile of a row."""
-        key = str(self._rows.get(place, {}).get("source_key") or "")
-        picture = self._thumbnails.get((place, spec), self._trouble(place))
-        if isinstance(picture, str):
-            return Tile(key, None, picture, tuple(facts), badge)
-        return Tile(key, picture, "", tuple(facts), badge)
-
-    def values(self, place: Place, columns: Iterable[str]) -> tuple[tuple[str, str], ...]:
-        """Return columns and their values."""
-        row = self._rows.get(place, {})
-        return tuple((column, word(row.get(column))) for column in columns)
-
-    def size(self, place: Place) -> tuple[tuple[str, str], ...]:
-        """Return the size of an image, where `inspect` knows it."""
-        names = [self._source.column("inspect", name) for name in ("width", "height")]
-        row = self._rows.get(place, {})
-        width, height = (row.get(name or "") for name in names)
-        return () if width is None else (("size", f"{width} × {height}"),)
-
-    def usual(self, place: Place) -> tuple[tuple[str, str], ...]:
-        """Return size and score."""
-        score = self._source.column("aesthetic", "score")
-        row = self._rows.get(place, {})
-        scored = () if score is None else ((score, word(row.get(score))),)
-        return (*self.size(place), *scored)
-
-
-def word(value: Any) -> str:
-    """Return a value in a few characters."""
-    if value is None:
-        return "null"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)

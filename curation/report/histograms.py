@@ -1,17 +1,16 @@
 """Histograms of everything that stages measured: all rows, and those that are kept.
 
-All columns are counted in one scan, into fine bins with fixed edges, so nothing but counts leaves
-DuckDB; a drawing joins fine bins to coarse ones.
+Nothing but counts in fine bins with fixed edges leaves DuckDB; a drawing joins them to coarse ones.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from curation import duck
-from curation.report.scales import ZERO_BIN, Scale, choose_scale
+from curation.report.measures import Counts, Measure, count_measures, find_measures
+from curation.report.scales import ZERO_BIN, Scale
 from curation.report.source import Source
 from curation.report.thresholds import Threshold, find_thresholds
-from schemas import dataset as layout
 
 WIDTH = 300.0
 """Of the plot area, in units of the drawing."""
@@ -21,34 +20,8 @@ _MAX_BARS = 44
 _FACTORS = (1, 2, 3, 4, 6, 8, 12, 24, 30, 40, 48, 60, 80, 120, 240, 480, 960)
 """How many fine bins a bar may join."""
 
-_AHEAD = ("area_mp", "aspect_ratio")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What a histogram is of.
-
-    Attributes:
-        name: Column on disk, or the name of what is derived from columns.
-        doc: What it is.
-        unit: Its unit.
-        sql: Expression over `r`.
-        scale: Its bins.
-    """
-
-    name: str
-    doc: str
-    unit: str
-    sql: str
-    scale: Scale
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Fine bin -> rows, for all rows and for those kept."""
-
-    all: Mapping[int, int]
-    kept: Mapping[int, int]
+_OUTLIERS = 0.005
+"""Share of the rows, at either end, that the first and the last bar may take in from afar."""
 
 
 @dataclass(frozen=True)
@@ -137,59 +110,8 @@ def make_histograms(source: Source) -> Histograms:
         if len(found.all) > 1:
             drawn.append(draw(measure, found, limits.get(measure.name, [])))
         elif found.all:
-            constant.append((measure, _value(measure.scale, next(iter(found.all)))))
+            constant.append((measure, measure.scale.middle(next(iter(found.all)))))
     return Histograms(tuple(drawn), tuple(constant))
-
-
-def find_measures(source: Source) -> list[Measure]:
-    """List what there are histograms of: numbers with a unit, and sizes derived from two."""
-    found = []
-    width, height = source.column("inspect", "width"), source.column("inspect", "height")
-    if width is not None and height is not None:
-        wide, tall = f"r.{duck.quoted(width)}::DOUBLE", f"r.{duck.quoted(height)}::DOUBLE"
-        found = [
-            Measure("area_mp", "Width times height.", "MP", f"{wide} * {tall} / 1e6", Scale("log")),
-            Measure(
-                "aspect_ratio", "Width over height.", "", f"{wide} / nullif({tall}, 0)", Scale("log")
-            ),
-        ]
-    tables = [layout.IMAGES, *(instance.name for instance in source.instances)]
-    for table in tables:
-        for field in source.tables.tables[table].schema:
-            facts = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
-            unit = facts.get("unit", "")
-            scale = choose_scale(field.type, unit)
-            if scale is not None and not field.name.startswith("source_"):
-                column = f"r.{duck.quoted(field.name)}"
-                found.append(Measure(field.name, facts.get("doc", ""), unit, column, scale))
-    return found
-
-
-def count_measures(source: Source, measures: Sequence[Measure]) -> dict[str, Counts]:
-    """Count every measure's bins in one scan."""
-    if not measures:
-        return {}
-    bins = ", ".join(f"{m.scale.sql(m.sql)} AS b{i}" for i, m in enumerate(measures))
-    names = [f"b{i}" for i in range(len(measures))]
-    sets = ", ".join(f"({name})" for name in names)
-    # A column takes part in a grouping set where GROUPING is 0.
-    which = " + ".join(f"{i} * (1 - grouping({name}))" for i, name in enumerate(names))
-    counted = source.ask(
-        f"SELECT {which} AS measure, coalesce({', '.join(names)}) AS bin, count(*) AS num_all, "
-        "count(*) FILTER (WHERE kept) AS num_kept "
-        f"FROM (SELECT {source.kept} AS kept, {bins} {source.scope}) "
-        f"GROUP BY GROUPING SETS ({sets}) ORDER BY measure, bin"
-    )
-    found: dict[str, Counts] = {}
-    for row in counted:
-        if row["bin"] is not None:
-            counts = found.setdefault(measures[int(row["measure"])].name, Counts({}, {}))
-            assert isinstance(counts.all, dict)
-            assert isinstance(counts.kept, dict)
-            counts.all[row["bin"]] = row["num_all"]
-            if row["num_kept"]:
-                counts.kept[row["bin"]] = row["num_kept"]
-    return found
 
 
 def draw(measure: Measure, counts: Counts, thresholds: Sequence[Threshold]) -> Histogram:
@@ -199,14 +121,14 @@ def draw(measure: Measure, counts: Counts, thresholds: Sequence[Threshold]) -> H
     counts stand beside it.
     """
     scale = measure.scale
-    positive = [b for b in counts.all if b != ZERO_BIN]
-    low, high = (min(positive), max(positive)) if positive else (0, 0)
+    low, high = _bounds(scale, counts.all, thresholds)
     factor = next(f for f in _FACTORS if high // f - low // f < _MAX_BARS or f == _FACTORS[-1])
     first, last = low // factor, high // factor
     has_zero = ZERO_BIN in counts.all
     places = list(range(first - 2 if has_zero else first, last + 1))
-    joined_all = _join(counts.all, factor, first)
-    joined_kept = _join(counts.kept, factor, first)
+    joined_all = _join(counts.all, factor, first, last)
+    joined_kept = _join(counts.kept, factor, first, last)
+    ends = [b for b in counts.all if b != ZERO_BIN] or [0]
     num_all, num_kept = sum(joined_all.values()), sum(joined_kept.values())
     tallest = max(
         max(joined_all.values()) / num_all,
@@ -217,6 +139,10 @@ def draw(measure: Measure, counts: Counts, thresholds: Sequence[Threshold]) -> H
     for number, place in enumerate(places):
         one, two = joined_all.get(place, 0), joined_kept.get(place, 0)
         start, stop = scale.edge(place * factor), scale.edge((place + 1) * factor)
+        if place == first:
+            start = min(start, scale.edge(min(ends)))
+        if place == last:
+            stop = max(stop, scale.edge(max(ends) + 1))
         if has_zero and place < first:
             start = stop = 0.0
         elif scale.kind == "whole" and factor == 1:
@@ -258,21 +184,51 @@ def draw(measure: Measure, counts: Counts, thresholds: Sequence[Threshold]) -> H
     )
 
 
-def _join(counts: Mapping[int, int], factor: int, first: int) -> dict[int, int]:
+def _bounds(
+    scale: Scale, counts: Mapping[int, int], thresholds: Sequence[Threshold]
+) -> tuple[int, int]:
+    """Return the fine bins between which all but a few outliers, and near thresholds, lie."""
+    places = sorted(place for place in counts if place != ZERO_BIN)
+    if not places:
+        return 0, 0
+    share = 0.0 if scale.kind == "whole" else _OUTLIERS
+    spare = int(sum(counts[place] for place in places) * share)
+
+    def inner(ordered: Sequence[int]) -> int:
+        seen = 0
+        for place in ordered:
+            seen += counts[place]
+            if seen > spare:
+                return place
+        raise AssertionError("outliers are few")
+
+    low, high = inner(places), inner(places[::-1])
+    span = high - low + 1
+    for threshold in thresholds:
+        at = scale.position(threshold.value)
+        if low - span <= at < low:
+            low = math.floor(at) - span // 20
+        elif high < at <= high + span:
+            high = math.ceil(at) + span // 20
+    return (max(low, 0), high) if scale.kind != "log" else (low, high)
+
+
+def _join(counts: Mapping[int, int], factor: int, first: int, last: int) -> dict[int, int]:
     joined: dict[int, int] = {}
     for place, count in counts.items():
-        target = first - 2 if place == ZERO_BIN else place // factor
+        target = first - 2 if place == ZERO_BIN else min(max(place // factor, first), last)
         joined[target] = joined.get(target, 0) + count
     return joined
 
 
-def _marks(scale: Scale, thresholds: Sequence[Threshold], x_of: object) -> list[Mark]:
-    assert callable(x_of)
+def _marks(
+    scale: Scale, thresholds: Sequence[Threshold], x_of: Callable[[float], float]
+) -> list[Mark]:
     marks = []
     for threshold in thresholds:
         # A whole number that may stay, or must not, begins at the edge before or behind its bar.
         behind = scale.kind == "whole" and threshold.operator in (">", "<=")
-        x = float(x_of(scale.position(threshold.value + behind)))
+        x = x_of(scale.position(threshold.value + behind))
         x = min(max(x, 0.0), WIDTH)
         out = (0.0, x) if threshold.is_lower else (x, WIDTH - x)
         marks.append(Mark(threshold, x, *out))
@@ -286,14 +242,8 @@ def _median(scale: Scale, counts: Mapping[int, int]) -> float:
     for place in sorted(counts):
         seen += counts[place]
         if seen >= half:
-            return _value(scale, place)
+            return scale.middle(place)
     raise AssertionError("no counts")
-
-
-def _value(scale: Scale, place: int) -> float:
-    if place == ZERO_BIN:
-        return 0.0
-    return scale.edge(place if scale.kind == "whole" else place + 0.5)
 
 
 def _outline(bars: Sequence[Bar]) -> str:

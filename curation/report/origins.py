@@ -25,12 +25,12 @@ class Origin:
     Attributes:
         title: What it is.
         values: At most `SHOWN`.
-        num_more: Further values.
+        has_more: Whether there are further values.
     """
 
     title: str
     values: tuple[Share, ...]
-    num_more: int
+    has_more: bool
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the numbers follow from: instances and their fingerprints, and the snapshot's own digests."""
+"""What the numbers follow from: instances, their fingerprints, and the snapshot's digests."""
 
 from dataclasses import dataclass
 from typing import Any

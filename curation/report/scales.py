@@ -39,16 +39,17 @@ class Scale:
         """Return the number of the bin that the SQL expression `value` falls into."""
         if self.kind == "linear":
             step = (self.high - self.low) / _LINEAR_BINS
-            return (
-                f"least({_LINEAR_BINS - 1}, greatest(0, "
-                f"floor((({value}) - {self.low!r}) / {step!r})))::INTEGER"
+            place = f"floor((({value}) - {self.low!r}) / {step!r})"
+            place = f"least({_LINEAR_BINS - 1}, greatest(0, {place}))"
+        elif self.kind == "log":
+            place = (
+                f"CASE WHEN ({value}) <= 0 THEN {ZERO_BIN} "
+                f"ELSE floor(log2(({value})::DOUBLE) * {_BINS_AN_OCTAVE}) END"
             )
-        if self.kind == "log":
-            return (
-                f"CASE WHEN ({value}) IS NULL THEN NULL WHEN ({value}) <= 0 THEN {ZERO_BIN} "
-                f"ELSE floor(log2(({value})::DOUBLE) * {_BINS_AN_OCTAVE})::INTEGER END"
-            )
-        return f"least({_LAST_WHOLE}, greatest(0, ({value})))::INTEGER"
+        else:
+            place = f"least({_LAST_WHOLE}, greatest(0, ({value})))"
+        # DuckDB's `least` and `greatest` pass over nulls.
+        return f"CASE WHEN ({value}) IS NOT NULL THEN ({place})::INTEGER END"
 
     def edge(self, position: float) -> float:
         """Return the value at the lower edge of a bin; `position` may lie inside one."""
@@ -57,6 +58,14 @@ class Scale:
         if self.kind == "log":
             return float(2.0 ** (position / _BINS_AN_OCTAVE))
         return position
+
+    def middle(self, place: int) -> float:
+        """Return the value that stands for a bin: its middle, or the end of the scale."""
+        if place == ZERO_BIN or self.kind == "whole":
+            return float(max(place, 0))
+        if self.kind == "linear" and place in (0, _LINEAR_BINS - 1):
+            return self.low if place == 0 else self.high
+        return self.edge(place + 0.5)
 
     def position(self, value: float) -> float:
         """Return where a value lies, in fine bins; the inverse of `edge`."""
@@ -97,6 +106,8 @@ def _log_ticks(low: float, high: float, *, binary: bool) -> list[float]:
         if high / low > 200:
             candidates = [10.0**power for power in powers]
     inside = [value for value in candidates if low <= value <= high]
+    if len(inside) < 3:
+        return _round_ticks(low, high, whole=False)
     return inside[:: max(1, math.ceil(len(inside) / 5))]
 
 

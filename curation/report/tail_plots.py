@@ -1,5 +1,6 @@
 """The two drawings of the long tail: flows from before to after, and size by rank."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def _parts(leaves: Sequence[Category]) -> list[tuple[str, int, int]]:
     # Neighbours in rank are joined, so that the tail keeps its share of the width.
     bounds = [number * len(parts) // _MAX_FLOWS for number in range(_MAX_FLOWS + 1)]
     joined = []
-    for low, high in zip(bounds, bounds[1:], strict=False):
+    for low, high in itertools.pairwise(bounds):
         group = parts[low:high]
         label = group[0][0] if len(group) == 1 else f"{len(group)} categories from {group[0][0]}"
         joined.append((label, sum(p[1] for p in group), sum(p[2] for p in group)))

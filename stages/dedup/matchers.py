@@ -86,8 +86,8 @@ def near(
     """Return all near pairs of different signatures, each once.
 
     All pairs are compared: 16k x 16k take 0.16 s on one core, against 0.09 s in faiss's
-    `IndexBinaryFlat` and 0.16 s with four indexed bands of 16 bits, and the answer is exact without
-    native threads (`python -m benchmarks.dedup`).
+    `IndexBinaryFlat`, without native threads and their settings (`python -m benchmarks.dedup`). An
+    index over bands of bits gains nothing at this size and radius.
 
     Args:
         left: Signatures of one block.

@@ -36,6 +36,10 @@ from stages.dedup.matchers import (
 class PerceptualConfig(Config):
     """When two images look the same.
 
+    The defaults are measured: `python -m benchmarks.dedup` prints what others would give. A larger
+    `check_radius` finds more crops and takes more pages of one layout for each other; a larger
+    `min_entropy` leaves out charts and drawings.
+
     Attributes:
         radius: Greatest Hamming distance of the pHashes, of 64 bits.
         check_radius: Greatest Hamming distance of the dHashes, of 64 bits; 64 turns the check off.

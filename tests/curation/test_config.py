@@ -35,7 +35,7 @@ def test_values_are_checked_and_frozen():
 
     assert config.inner == Inner(radius=3)
     with pytest.raises(ValueError, match="frozen"):
-        config.name = "y"
+        config.name = "y"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,10 @@ def test_values_are_checked_and_frozen():
         ({}, "p.name: this key is required"),
         (
             {"name": "x", "inner": {"radius": "many"}},
-            "p.inner.radius: Input should be a valid integer, unable to parse string as an "
-            "integer, found 'many' (str)",
+            (
+                "p.inner.radius: Input should be a valid integer, unable to parse string as an "
+                "integer, found 'many' (str)"
+            ),
         ),
         (
             {"name": 5},

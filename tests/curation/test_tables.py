@@ -56,10 +56,9 @@ def things() -> pa.Table:
 
 
 def image_rows(num_rows: int) -> pa.Table:
-    columns = {name: [None] * num_rows for name in IMAGES.names}
-    columns["row"] = range(num_rows)
-    columns["image_bytes"] = [b"bytes %d" % n for n in range(num_rows)]
-    return pa.table(columns, schema=IMAGES)
+    empty = {name: [None] * num_rows for name in IMAGES.names}
+    data = [b"bytes %d" % n for n in range(num_rows)]
+    return pa.table({**empty, "row": range(num_rows), "image_bytes": data}, schema=IMAGES)
 
 
 def test_a_table_comes_back_as_it_was(store):

@@ -7,6 +7,7 @@ run, so that n counts commits of the driver and of every worker alike.
 import fcntl
 import os
 import signal
+from pathlib import Path
 
 from curation import storage
 
@@ -21,7 +22,7 @@ def install() -> None:
 
 def _count(point: str, path: str) -> None:
     counter, _, limit = os.environ[VARIABLE].rpartition(":")
-    with open(counter, "a+") as file:
+    with Path(counter).open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(f"{point} {path}\n")
         file.flush()

@@ -27,8 +27,8 @@ class InlineRunner:
         progress = Progress.create()
         executor = Executor(spec, progress)
         while True:
-            for task in feed.poll() if feed is not None else []:
-                dispatch.add(task)
+            for new in feed.poll() if feed is not None else []:
+                dispatch.add(new)
             on_tick()
             handed = [dispatch.next("inline", pool.name, alone=True) for pool in pools]
             for task in handed:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -54,9 +55,12 @@ class LumaStage(Stage[LumaConfig]):
         means: list[int | None] = []
         errors: list[str | None] = []
         for view in shard.views():
-            bad = isinstance(view, str)
-            means.append(None if bad else int(view.pixels.mean() * 1000))
-            errors.append(view if bad else None)
+            if isinstance(view, str):
+                means.append(None)
+                errors.append(view)
+            else:
+                means.append(int(view.pixels.mean() * 1000))
+                errors.append(None)
         return pa.table({"mean": pa.array(means, pa.int32()), "error": pa.array(errors)}).cast(
             pa.schema([("mean", pa.int32()), ("error", pa.string())])
         )
@@ -167,10 +171,10 @@ class BadStage(Stage[BadConfig]):
     def _is_over(self) -> bool:
         if not self.config.once:
             return False
-        if os.path.exists(self.config.once):
+        if Path(self.config.once).exists():
             return True
-        with open(self.config.once, "x"):
-            return False
+        Path(self.config.once).touch()
+        return False
 
     def _misbehave(self, num_rows: int) -> None:
         what = self.config.what

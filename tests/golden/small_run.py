@@ -9,9 +9,9 @@ from curation.pipeline.session import Session
 from curation.pipeline.summary import RunSummary
 from tests.fakes.inline_runner import InlineRunner
 from tests.fakes.lake import write_files
-from tests.fakes.runs import make_session
+from tests.fakes.runs import Stages, make_session
 
-STAGES = {
+STAGES: Stages = {
     "luma": {},
     "double": {"factor": 3},
     "middle": {},

@@ -1,6 +1,7 @@
 """Fingerprints, frozen; and the table of what invalidates what, and nothing else."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -58,8 +59,8 @@ class GradeStage(Stage[GradeConfig]):
         raise NotImplementedError
 
 
-REGISTRY = {**STAGES, "grade": GradeStage}
-STAGES_IN_USE = {
+REGISTRY: dict[str, Any] = {**STAGES, "grade": GradeStage}
+STAGES_IN_USE: dict[str, dict[str, Any]] = {
     "luma": {},
     "double": {},
     "heavy": {},
@@ -87,15 +88,7 @@ def fingerprints(meanings):
 
 def with_columns(stage, *columns):
     """Return the registry with another version of `stage` that writes these columns."""
-
-    class Changed(REGISTRY[stage]):
-        def writes(self):
-            return table(stage, *columns)
-
-        def process(self, shard):
-            raise NotImplementedError
-
-    return {**REGISTRY, stage: Changed}
+    return with_attributes(stage, writes=lambda self: table(stage, *columns))
 
 
 def with_attributes(stage, **attributes):
@@ -108,7 +101,7 @@ NEW = column("new", MEAN.type, "A column that was added.")
 BUMPED = column("mean", MEAN.type, "The same, measured otherwise.", version=2)
 BUMPED_ERROR = column("error", ERROR.type, "The same, worded otherwise.", version=2)
 
-CHANGES = {
+CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "nothing": ({}, set()),
     "configuration of luma": ({"stages": {"luma": {"size_px": 8}}}, BEHIND_LUMA),
     "background of luma's views": (

@@ -83,12 +83,15 @@ class Canvas:
         outline: Ink | None = None,
         stroke: float = 1,
     ) -> None:
-        """Draw an ellipse that fills a rectangle."""
+        """Draw an ellipse that fills a rectangle; nothing where there is no room."""
+        if right < left or bottom < top:
+            return
         corners = self._scaled((left, top), (right, bottom))
         self._draw.ellipse(corners, fill, outline, self._stroke(stroke) if outline else 0)
 
     def wedge(self, x: float, y: float, radius: float, start: float, end: float, fill: Ink) -> None:
         """Draw a slice of a disc between two angles in degrees, clockwise from three o'clock."""
+        radius = max(0.0, radius)
         corners = self._scaled((x - radius, y - radius), (x + radius, y + radius))
         self._draw.pieslice(corners, start, end, fill)
 
@@ -103,6 +106,7 @@ class Canvas:
         stroke: float = 1,
     ) -> None:
         """Draw a piece of a circle between two angles in degrees."""
+        radius = max(0.0, radius)
         corners = self._scaled((x - radius, y - radius), (x + radius, y + radius))
         self._draw.arc(corners, start, end, fill, self._stroke(stroke))
 

@@ -14,31 +14,47 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph in a wheel: where it lies, and its width and height in pixels."""
+    """A photograph in a wheel.
+
+    Attributes:
+        package: Import name of the package that brings it.
+        path: Below the package's folder.
+        size: Width and height in pixels.
+        subject: Where that lies after which its category is called.
+    """
 
     package: str
     path: str
     size: tuple[int, int]
+    subject: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 PHOTOGRAPHS: dict[str, Photograph] = {
-    "astronaut": Photograph("skimage", "data/astronaut.png", (512, 512)),
+    "astronaut": Photograph("skimage", "data/astronaut.png", (512, 512), (0.24, 0.0, 0.66, 0.55)),
     "brick": Photograph("skimage", "data/brick.png", (512, 512)),
-    "cameraman": Photograph("skimage", "data/camera.png", (512, 512)),
-    "cat": Photograph("skimage", "data/chelsea.png", (451, 300)),
-    "coffee": Photograph("skimage", "data/coffee.png", (600, 400)),
+    "cameraman": Photograph("skimage", "data/camera.png", (512, 512), (0.05, 0.1, 0.75, 0.95)),
+    "cat": Photograph("skimage", "data/chelsea.png", (451, 300), (0.1, 0.0, 0.85, 1.0)),
+    "coffee": Photograph("skimage", "data/coffee.png", (600, 400), (0.12, 0.0, 0.8, 0.95)),
     "coins": Photograph("skimage", "data/coins.png", (384, 303)),
-    "dahlia": Photograph("sklearn", "datasets/images/flower.jpg", (640, 427)),
+    "dahlia": Photograph(
+        "sklearn", "datasets/images/flower.jpg", (640, 427), (0.26, 0.08, 0.74, 0.8)
+    ),
     "galaxies": Photograph("skimage", "data/hubble_deep_field.jpg", (1000, 872)),
     "grass": Photograph("skimage", "data/grass.png", (512, 512)),
     "gravel": Photograph("skimage", "data/gravel.png", (512, 512)),
-    "hopper": Photograph("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", (512, 600)),
+    "hopper": Photograph(
+        "matplotlib", "mpl-data/sample_data/grace_hopper.jpg", (512, 600), (0.2, 0.0, 0.8, 0.65)
+    ),
     "moon": Photograph("skimage", "data/moon.png", (512, 512)),
-    "motorcycle": Photograph("skimage", "data/motorcycle_left.png", (741, 500)),
-    "pagoda": Photograph("sklearn", "datasets/images/china.jpg", (640, 427)),
+    "motorcycle": Photograph(
+        "skimage", "data/motorcycle_left.png", (741, 500), (0.1, 0.2, 0.97, 1.0)
+    ),
+    "pagoda": Photograph(
+        "sklearn", "datasets/images/china.jpg", (640, 427), (0.18, 0.0, 0.62, 0.85)
+    ),
     "print": Photograph("skimage", "data/page.png", (384, 191)),
     "retina": Photograph("skimage", "data/retina.jpg", (1411, 1411)),
-    "rocket": Photograph("skimage", "data/rocket.jpg", (640, 427)),
+    "rocket": Photograph("skimage", "data/rocket.jpg", (640, 427), (0.4, 0.25, 0.65, 0.95)),
     "script": Photograph("skimage", "data/text.png", (448, 172)),
     "tissue": Photograph("skimage", "data/ihc.png", (512, 512)),
 }

@@ -13,9 +13,9 @@ FAILED = StepResult("failed", code="exception", text="ValueError: x")
 class Desk:
     """A dispatch, and a record of all that it says."""
 
-    def __init__(self, dependants=None, prior=None):
-        self.charges = []
-        self.ends = []
+    def __init__(self, dependants=None, prior=None, made=()):
+        self.charges: list[tuple[str, str, int, Charge, bool]] = []
+        self.ends: list[tuple[str, str, str]] = []
         self.dependants = dependants or {}
         prior = prior or {}
         self.dispatch = Dispatch(
@@ -25,6 +25,7 @@ class Desk:
                 (task.name, step, len(charges), charges[-1], given_up)
             ),
             lambda end: self.ends.append((end.task.name, end.step, end.outcome)),
+            lambda task, step: step in made,
         )
 
     def next(self, worker="w0", pool="cpu", **options):
@@ -33,7 +34,7 @@ class Desk:
     def fail(self, task, worker, step):
         """Answer that everything before `step` is done, it failed, and the rest was not run."""
         at = task.steps.index(step)
-        steps = {name: DONE for name in task.steps[:at]}
+        steps = dict.fromkeys(task.steps[:at], DONE)
         steps |= {step: FAILED} | dict.fromkeys(task.steps[at + 1 :], SKIPPED)
         self.dispatch.finished(task.key, TaskResult(steps), worker)
 
@@ -260,6 +261,18 @@ def test_the_death_of_a_worker_is_charged_to_the_head(desk):
     ]
     assert desk.next("w0") is None
     assert desk.next("w1").steps == ("a", "b")
+
+
+def test_what_a_dead_worker_had_finished_is_done():
+    """Files tell how far it came: the first step without one is charged."""
+    desk = Desk({"a": ["b"]}, made={"images", "a"})
+    desk.dispatch.add(shard_task(0, "images", "a", "b", "c"))
+
+    desk.dispatch.died(desk.next("w0").key, "w0", "crashed", "the process died")
+
+    assert desk.ends == [("shard-0", "images", "done"), ("shard-0", "a", "done")]
+    assert [charge[1:3] for charge in desk.charges] == [("b", 1)]
+    assert desk.next("w1").steps == ("b", "c")
 
 
 def test_lost_nodes_are_free_up_to_a_cap(desk):

@@ -1,5 +1,7 @@
 """Names are bound, or refused in a sentence that says how to bind them."""
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
@@ -65,7 +67,7 @@ class BytesStage(ChainStage):
         )
 
 
-REGISTRY = {
+REGISTRY: dict[str, Any] = {
     **STAGES,
     "chain": ChainStage,
     "nosy": NosyStage,
@@ -142,8 +144,10 @@ def configure(stages, find_pin=lambda fit_key: None):
         ),
         (
             {"twins": {}, "nosy": {}},
-            "stages.nosy: reads twins.group, but twins answers for the whole dataset and changes "
-            "with every new shard; only snapshots may read it",
+            (
+                "stages.nosy: reads twins.group, but twins answers for the whole dataset and "
+                "changes with every new shard; only snapshots may read it"
+            ),
         ),
         (
             {

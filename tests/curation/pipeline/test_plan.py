@@ -16,10 +16,10 @@ from curation.pipeline.quarantine import write_charges
 from curation.pipeline.tasks import INGEST_FINGERPRINT, WorkerSpec
 from schemas import dataset as layout
 from tests.fakes.lake import image_bytes, make_lake, write_files
-from tests.fakes.runs import files_of, find, make_session
+from tests.fakes.runs import Stages, files_of, find, make_session
 
 THREE = [Charge("crashed", "SIGSEGV", "cpu-0")] * 3
-STAGES = {"luma": {}, "double": {}, "middle": {}, "twins": {}}
+STAGES: Stages = {"luma": {}, "double": {}, "middle": {}, "twins": {}}
 
 
 @pytest.fixture
@@ -315,7 +315,9 @@ def test_a_fit_that_was_given_up_blocks_its_stage(open_session):
     """Everything else is done, and the plan says which model is missing."""
     session = open_session(STAGES)
     dataset = list_source(session)
-    fit_key = find(session, "middle").meaning.fit_key()
+    middle = find(session, "middle")
+    assert middle.meaning is not None
+    fit_key = middle.meaning.fit_key()
     write_charges(dataset, "middle", fit_key, "fit", THREE)
 
     while not (plan := session.plan(dataset)).is_empty:

@@ -1,6 +1,7 @@
 """A run: what it does, what it says, and when it starts nothing at all."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -9,12 +10,22 @@ from curation.errors import ConfigError, ConservationError, ResourceError, Usage
 from curation.ingest.work_list import freeze_lists
 from curation.pipeline.dispatch import MAX_TRIES
 from curation.pipeline.local_runner import LocalRunner
+from curation.pipeline.runner import Runner
+from curation.pipeline.session import Event
 from curation.pipeline.tasks import StepResult, TaskResult
 from tests.fakes.inline_runner import InlineRunner
 from tests.fakes.lake import image_bytes, make_lake, write_files
-from tests.fakes.runs import files_of, find, make_session, read_instance
+from tests.fakes.runs import Stages, files_of, find, make_session, read_instance
 
-ALL = {"luma": {}, "double": {}, "heavy": {}, "middle": {}, "bad": {}, "echo": {}, "twins": {}}
+ALL: Stages = {
+    "luma": {},
+    "double": {},
+    "heavy": {},
+    "middle": {},
+    "bad": {},
+    "echo": {},
+    "twins": {},
+}
 
 
 @pytest.fixture
@@ -33,7 +44,7 @@ def open_session(tmp_path, lake):
 
 def run(session, **options):
     """Run in this process; return the summary and the events."""
-    events = []
+    events: list[Event] = []
     summary = session.run(InlineRunner, runner_name="inline", on_event=events.append, **options)
     return summary, events
 
@@ -68,10 +79,11 @@ def test_a_run_brings_everything_up_to_date(open_session):
 def test_every_runner_writes_the_same(tmp_path, lake):
     """Where a stage runs changes no byte."""
     written = []
-    for number, make in enumerate((InlineRunner, LocalRunner)):
+    runners: list[Callable[[], Runner]] = [InlineRunner, LocalRunner]
+    for number, make_runner in enumerate(runners):
         folder = tmp_path / f"data-{number}"
         session = make_session(folder, lake, ALL, max_shard_rows=4)
-        assert session.run(make, runner_name="x").complete
+        assert session.run(make_runner, runner_name="x").complete
         written.append(files_of(folder, without=("runs", "dataset.json")))
 
     assert written[0] == written[1]

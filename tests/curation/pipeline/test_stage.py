@@ -100,8 +100,10 @@ def test_an_empty_shard_is_a_shard():
         ),
         (
             ProbeStage(lambda shard: answer(shard).append_column("inspect.width", [[1] * 4])),
-            "stage probe: unexpected inspect.width; "
-            "it must return exactly score, vector, words, error",
+            (
+                "stage probe: unexpected inspect.width; "
+                "it must return exactly score, vector, words, error"
+            ),
         ),
         (
             ProbeStage(lambda shard: answer(shard).slice(1)),
@@ -117,8 +119,10 @@ def test_an_empty_shard_is_a_shard():
         ),
         (
             replaced("vector", pa.array([[1.0]] * 4, pa.list_(pa.float32(), 1))),
-            "stage probe, column vector: type fixed_size_list<item: float>[1], "
-            "expected fixed_size_list<item: float>[2]",
+            (
+                "stage probe, column vector: type fixed_size_list<item: float>[1], "
+                "expected fixed_size_list<item: float>[2]"
+            ),
         ),
         (
             replaced("score", pa.array([1, None, float("nan"), 2], pa.float32())),
@@ -157,7 +161,7 @@ def test_a_break_of_the_contract_is_named(stage, sentence):
 
 def test_nan_is_found_in_every_chunk():
     """A table of several pieces is checked whole."""
-    stage = ProbeStage(lambda shard: answer(shard))
+    stage = ProbeStage(answer)
     pieces = [pa.array([1.0, 2.0], pa.float32()), pa.array([3.0, float("nan")], pa.float32())]
     stage.answer = lambda shard: answer(shard).set_column(0, "score", pa.chunked_array(pieces))
 
@@ -214,7 +218,7 @@ def test_views_follow_their_rows_past_marked_ones():
 
 def test_rows_tell_which_is_in_hand():
     """The runner hears the row's number, not its position, and that the loop has ended."""
-    told = []
+    told: list[int] = []
 
     positions = list(make_shard(first=128, num_rows=3, _progress=told.append).rows())
 
@@ -224,7 +228,7 @@ def test_rows_tell_which_is_in_hand():
 
 def test_views_tell_which_row_is_in_hand():
     """Looking at views counts as work on the row."""
-    told = []
+    told: list[int] = []
     shard = make_shard(num_rows=2, _views=lambda position: "empty: x", _progress=told.append)
 
     assert list(shard.views()) == ["empty: x", "empty: x"]

@@ -48,6 +48,7 @@ def begin(tmp_path, lake):
     def start(stages, **run):
         session = make_session(tmp_path / "data", lake, stages, **run)
         dataset = session.create_dataset()
+        assert session.config.source is not None
         list(freeze_lists(dataset, session.config.source))
         settings = session.config.run
         spec = WorkerSpec(
@@ -142,7 +143,7 @@ def test_trouble_outside_the_row_loop_fails_the_shard_of_that_stage(
     begin, worker, what, code, text
 ):
     """There is no row to blame; what reads the stage is not run, and not charged."""
-    session, spec, task = begin({"bad": bad(what), "echo": {}})
+    _, spec, task = begin({"bad": bad(what), "echo": {}})
 
     result = worker.run(spec, task)
 

@@ -1,0 +1,52 @@
+"""Which pictures are shown, and what is written below them."""
+
+from curation.report.gallery import KEPT_SHOWN
+from tests.curation.report.report_dataset import NUM_BROKEN, NUM_COPIES, NUM_SMALL
+
+
+def test_kept_pictures_are_of_all_categories(page):
+    """Every category that has kept images has one in the gallery, the largest first."""
+    paths = [path for path, _ in page.gallery.kept]
+
+    assert len(paths) == min(12, KEPT_SHOWN)
+    assert list(dict.fromkeys(paths)) == [c.path for c in page.categories.leaves if c.kept]
+    assert all(tile.picture for _, tile in page.gallery.kept)
+
+
+def test_excluded_pictures_say_the_numbers(page):
+    """Below a picture that is too small stand its width and height."""
+    excluded = {e.step.reason: e.tiles for e in page.gallery.excluded}
+
+    assert list(excluded) == ["intact", "size", "duplicate", "unsampled"]
+    assert len(excluded["size"]) == NUM_SMALL
+    assert all(dict(tile.facts)["width"] == "24" for tile in excluded["size"])
+    assert len(excluded["duplicate"]) == NUM_COPIES
+    assert dict(excluded["duplicate"][0].facts)["method"] == "exact"
+    assert {name for name, _ in excluded["unsampled"][0].facts} == {"path", "score"}
+
+
+def test_files_with_errors_are_not_decoded(page):
+    """The error stands where the picture would be."""
+    (tiles,) = [e.tiles for e in page.gallery.excluded if e.step.reason == "intact"]
+
+    assert len(tiles) == NUM_BROKEN
+    assert all(tile.picture is None for tile in tiles)
+    assert sorted(tile.note for tile in tiles) == [
+        "empty: the file has no bytes",
+        "truncated: the PNG data ends too early",
+        "unsupported: the first bytes are of no allowed image format",
+    ]
+
+
+def test_chips_are_kept_images_of_their_category(page):
+    """Every listed category has small squares, as many as are kept up to four."""
+    for category in page.categories.shown:
+        tiles = page.gallery.chips[category.path]
+        assert len(tiles) == min(4, category.kept)
+        assert all((t.picture.width, t.picture.height) == (80, 80) for t in tiles)
+
+
+def test_the_representative_of_a_group_has_a_badge(page):
+    """One of each group, and the first."""
+    for duplicates in page.gallery.duplicates:
+        assert [tile.badge for tile in duplicates.tiles] == ["representative", ""]
