@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from curation.errors import ConfigError
+from curation.urls import redacted
 
 T = TypeVar("T")
 
@@ -90,6 +91,7 @@ def apply_overrides(value: dict[str, Any], overrides: Sequence[str]) -> dict[str
     result: dict[str, Any] = TypeAdapter(dict[str, Any]).validate_python(value).copy()
     for override in overrides:
         path, separator, text = override.partition("=")
+        override = redacted(override)
         if not separator or not path.strip("."):
             message = f"--set {override}: expected PATH=VALUE, as in stages.dedup.radius=6"
             raise ConfigError(message)
@@ -148,7 +150,7 @@ def _sentence(config_type: Any, detail: ErrorDetails, where: str) -> str:
     if detail["type"] == "missing":
         return f"{path}: this key is required"
     reason = detail["msg"].removeprefix("Value error, ")
-    return f"{path}: {reason}, found {found!r} ({type(found).__name__})"
+    return redacted(f"{path}: {reason}, found {found!r} ({type(found).__name__})")
 
 
 def _keys_at(config_type: Any, location: Sequence[str]) -> list[str]:

@@ -30,7 +30,7 @@ _LIST_SHARD = INGEST_LIST.get_field_index("shard")
 class DatasetInfo(Config):
     """The content of `dataset.json`."""
 
-    format: str = "longtail-dataset"
+    format: str = paths.FORMAT
     layout: int = paths.LAYOUT
     dataset_id: str
     max_shard_rows: int = paths.MAX_SHARD_ROWS
@@ -75,7 +75,7 @@ class Dataset:
         """
         store = Store(url)
         try:
-            raw = json.loads(store.read("dataset.json"))
+            raw = json.loads(store.read(paths.DESCRIPTION))
         except FileNotFoundError as error:
             message = (
                 f"{store.url}: no dataset here (dataset.json is missing); "
@@ -86,7 +86,7 @@ class Dataset:
             message = f"{store.url}/dataset.json: not JSON; restore the file"
             raise DatasetError(message) from error
         found = raw.get("layout") if isinstance(raw, dict) else None
-        if not isinstance(found, int) or raw.get("format") != "longtail-dataset":
+        if not isinstance(found, int) or raw.get("format") != paths.FORMAT:
             message = f"{store.url}/dataset.json: not the description of a dataset"
             raise DatasetError(message)
         if found > paths.LAYOUT:
@@ -107,6 +107,7 @@ class Dataset:
     ) -> "Dataset":
         """Open a dataset, or make an empty one where nothing is.
 
+        For runs: temporary files that killed writers left behind go as their folders are listed.
         The shard limits matter only when the dataset is made: an existing one keeps its own.
 
         Raises:
@@ -114,7 +115,7 @@ class Dataset:
             StorageError: The place cannot be written.
         """
         store = Store(url)
-        if not store.exists("dataset.json"):
+        if not store.exists(paths.DESCRIPTION):
             if names := store.names(""):
                 message = (
                     f"{store.url}: holds {names[0]!r} but no dataset.json; "
@@ -126,8 +127,10 @@ class Dataset:
                 max_shard_rows=max_shard_rows,
                 max_shard_bytes=max_shard_bytes,
             )
-            store.create("dataset.json", pretty_json(info.model_dump()))
-        return cls.open(url)
+            store.create(paths.DESCRIPTION, pretty_json(info.model_dump()))
+        dataset = cls.open(url)
+        dataset.store.sweeps = True
+        return dataset
 
     # Shards ----------------------------------------------------------------------------------
 

@@ -9,11 +9,13 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -22,11 +24,15 @@ from curation.config import nearest
 from curation.confine import Uses, check_tree
 from curation.errors import QueryError
 
+T = TypeVar("T")
+
 BATCH_ROWS = 16384
 """Rows in a batch of a result."""
 
 _MEMORY_SHARE = 2
 """DuckDB's limit is the machine's memory divided by this: Arrow, Python and others need some."""
+
+_INTERRUPT_EVERY_S = 0.05
 
 _EXPLAIN = re.compile(
     r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(explain(?:\s+analyze)?)\b", re.IGNORECASE | re.DOTALL
@@ -58,7 +64,7 @@ def query(connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
         QueryError: DuckDB's words, in a sentence.
     """
     with _explained(()):
-        result: pa.Table = connection.sql(text).to_arrow_table()
+        result: pa.Table = _interruptibly(connection, lambda: connection.sql(text).to_arrow_table())
     return result
 
 
@@ -135,8 +141,11 @@ class Result:
         schema: Its columns.
     """
 
-    def __init__(self, reader: Any, known: Collection[str]) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, reader: Any, known: Collection[str]
+    ) -> None:
         self.schema: pa.Schema = reader.schema
+        self._connection = connection
         self._reader = reader
         self._known = known
 
@@ -148,10 +157,9 @@ class Result:
         """
         while True:
             with _explained(self._known):
-                try:
-                    batch = self._reader.read_next_batch()
-                except StopIteration:
-                    return
+                batch = _interruptibly(self._connection, lambda: next(self._reader, None))
+            if batch is None:
+                return
             yield batch
 
     def read(self) -> pa.Table:
@@ -189,15 +197,18 @@ def confined(
         tempfile.TemporaryDirectory(prefix="longtail-sql-") as spill,
         _open(memory_limit_bytes, threads, Path(spill)) as connection,
     ):
-        for name, source in (sources or {}).items():
-            connection.register(name, source)
+        with _explained(known):
+            for name, source in (sources or {}).items():
+                connection.register(name, source)
         _lock(connection, files)
         with _explained(known):
             for name, view in views.items():
                 connection.execute(f"CREATE VIEW {quoted(name)} AS {view}")
                 connection.fetchall()
-            result = Result(connection.sql(statement.text).to_arrow_reader(BATCH_ROWS), known)
-        yield result
+            reader = _interruptibly(
+                connection, lambda: connection.sql(statement.text).to_arrow_reader(BATCH_ROWS)
+            )
+        yield Result(connection, reader, known)
 
 
 def quoted(name: str) -> str:
@@ -272,17 +283,43 @@ def _lock(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
     connection.execute("SET lock_configuration = true")
 
 
+def _interruptibly(connection: duckdb.DuckDBPyConnection, call: Callable[[], T]) -> T:
+    """Return what `call` returns; Ctrl-C ends the query that it runs, and then raises as ever.
+
+    The call gets a thread of its own, so the signal reaches Python and not DuckDB: on several
+    threads DuckDB 2.0.0 forgets an interruption while it cancels, and waits for a query that goes
+    on. Here it is told again until the query has ended.
+    """
+    outcome: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:  # noqa: BLE001 (raised again in the caller's thread)
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=work, name="longtail-duckdb", daemon=True)
+    try:
+        thread.start()
+        return outcome.result()
+    except KeyboardInterrupt:
+        # Not `is_alive`: Python 3.11 takes a thread for ended whose `join` was interrupted.
+        while thread.ident is not None and not outcome.done():
+            try:
+                connection.interrupt()
+                wait([outcome], _INTERRUPT_EVERY_S)
+            except KeyboardInterrupt:
+                continue  # an impatient user; the query ends all the same
+        raise
+
+
 @contextmanager
 def _explained(known: Collection[str]) -> Iterator[None]:
-    """Turn DuckDB's errors into sentences, and its word for Ctrl-C into Python's."""
+    """Turn DuckDB's errors into sentences."""
     try:
         yield
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         raise _wrong(error, known) from error
-    except RuntimeError as error:
-        if str(error) == "Query interrupted":
-            raise KeyboardInterrupt from error
-        raise
 
 
 def _refused(kind: str) -> QueryError:

@@ -7,6 +7,7 @@
     │   ├── ResourceError         the machines can never give what the pipeline asks
     │   ├── SnapshotError         the snapshot cannot be made or found as asked
     │   └── QueryError            a SQL statement is refused or wrong
+    ├── HinderedError             exit code 2: no task could be worked on, nothing is lost
     ├── StorageError              the store refused or lost something
     ├── ContractError             a stage broke its contract (names stage and column)
     └── ConservationError         rows went missing: a bug of ours, never the user's
@@ -46,6 +47,12 @@ class SnapshotError(UsageError):
 
 class QueryError(UsageError):
     """A SQL statement was refused or is wrong."""
+
+
+class HinderedError(LongtailError):
+    """The surroundings let no task be worked on: store, weights or processes; nothing is lost."""
+
+    exit_code = 2
 
 
 class StorageError(LongtailError):

@@ -268,11 +268,27 @@ def _parts(files: tuple[str, ...]) -> tuple[Part, ...]:
     return (Part(files),) if files else ()
 
 
-def _on_disk(schema: pa.Schema) -> pa.Schema:
-    """Return the schema with identifiers as UUIDs, as DuckDB shall see them."""
+def _as_read(schema: pa.Schema) -> pa.Schema:
+    """Return the types as DuckDB gives them when it reads the files itself.
+
+    What goes through Arrow then looks the same: identifiers are UUIDs, half floats (which DuckDB
+    does not take from Arrow) are floats, and the length of a list is no part of its type.
+    """
     logical = [(f.metadata or {}).get(b"logical") for f in schema]
-    pairs = zip(schema, logical, strict=True)
-    return pa.schema([f.with_type(pa.uuid()) if kind == b"uuid" else f for f, kind in pairs])
+    return pa.schema(
+        [
+            f.with_type(pa.uuid() if kind == b"uuid" else _type_as_read(f.type))
+            for f, kind in zip(schema, logical, strict=True)
+        ]
+    )
+
+
+def _type_as_read(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_type_as_read(kind.value_type)))
+    return kind
 
 
 # How it is read ------------------------------------------------------------------------------
@@ -295,7 +311,7 @@ class _Scans:
         if entry.rows is not None:
             return f"SELECT * FROM {self._register(entry.rows)}"
         if not entry.parts:
-            return f"SELECT * FROM {self._register(_on_disk(entry.schema).empty_table())}"
+            return f"SELECT * FROM {self._register(_as_read(entry.schema).empty_table())}"
         selects = []
         for part in entry.parts:
             columns = [duck.quoted(f.name) for f in own]
@@ -311,7 +327,7 @@ class _Scans:
             self.files.extend(paths)
             return duck.parquet_scan(paths)
         dataset = pads.dataset(
-            paths, schema=_on_disk(schema), format="parquet", filesystem=self._store.fs
+            paths, schema=_as_read(schema), format="parquet", filesystem=self._store.fs
         )
         return self._register(dataset)
 

@@ -6,21 +6,41 @@ writing: `with fs.open(path, "wb")` commits half a file when its body raises.
 """
 
 import errno
+import logging
 import os
+import re
+import stat
+import sys
+import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
 import fsspec
 
 from curation.errors import StorageError, UsageError
+from curation.urls import check_url, redacted
+
+_log = logging.getLogger(__name__)
 
 fault_hook: Callable[[str, str], None] | None = None
 """Called with (`before` | `written` | `after`, path) around every commit; tests kill there."""
 
 TEMPORARY = ".tmp-"
+
+ABANDONED_S = 24 * 3600
+"""Age after which a temporary file counts as left behind: writing one takes minutes at most."""
+
+_OURS = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{32}")
+_FOREIGN = (
+    ("botocore.exceptions", "BotoCoreError"),
+    ("aiohttp.client_exceptions", "ClientError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("azure.core.exceptions", "AzureError"),
+)
+"""What the libraries below fsspec raise when a store cannot be reached or knows no credentials."""
 
 Data = bytes | memoryview
 
@@ -30,15 +50,43 @@ def _fault(point: str, path: str) -> None:
         fault_hook(point, path)
 
 
+def _foreign_errors() -> tuple[type[Exception], ...]:
+    """Return those of `_FOREIGN` that are loaded; no other can have been raised."""
+    modules = ((sys.modules.get(module), name) for module, name in _FOREIGN)
+    return tuple(getattr(module, name) for module, name in modules if module is not None)
+
+
 @contextmanager
-def _explained(action: str, where: str) -> Iterator[None]:
-    """Turn an operating system's refusal into a sentence that says what to do."""
+def reaching(where: str) -> Iterator[None]:
+    """Turn a store's silence into a sentence: no network, no such endpoint, no credentials.
+
+    Raises:
+        StorageError: The library below fsspec gave up with an error of its own.
+    """
     try:
         yield
+    except Exception as error:
+        if not isinstance(error, _foreign_errors()):
+            raise
+        words = redacted(" ".join(str(error).split()).rstrip("."))
+        message = (
+            f"{where}: the store cannot be reached ({words}); check the network, the endpoint and "
+            "the credentials in the environment"
+        )
+        raise StorageError(message) from error
+
+
+@contextmanager
+def _explained(action: str, where: str, *, is_local: bool) -> Iterator[None]:
+    """Turn a refusal of the operating system or store into a sentence that says what to do."""
+    try:
+        with reaching(where):
+            yield
     except FileNotFoundError as error:
         if action == "read":
             raise
-        message = f"{where}: cannot {action}: the folder cannot be made; name another one"
+        hint = "the folder cannot be made" if is_local else "there is no such bucket"
+        message = f"{where}: cannot {action}: {hint}; name another one"
         raise StorageError(message) from error
     except OSError as error:
         hints = {
@@ -61,14 +109,24 @@ def _explained(action: str, where: str) -> Iterator[None]:
 class Store:
     """A folder or object-store prefix, addressed by relative paths with `/`.
 
+    Attributes:
+        fs: The fsspec file system.
+        is_local: Whether it is this machine's.
+        root: The file system's own path of the root.
+        url: The root as a URL; a plain path where it is local.
+        sweeps: Whether `names` removes what killed writers left behind a day ago or longer, in the
+            local folders that it lists anyway. Set where a run starts; readers change nothing.
+
     Args:
         url: A local path, or any fsspec URL such as `s3://bucket/prefix` or `memory://x`.
 
     Raises:
-        UsageError: The URL is chained (`::`), or its protocol is not installed.
+        UsageError: The URL has credentials in it, is chained (`::`), or its protocol is not
+            installed.
     """
 
     def __init__(self, url: str) -> None:
+        check_url(url, "URL")
         if "::" in url:
             message = f"{url}: chained URLs are not accepted; name one folder or prefix"
             raise UsageError(message)
@@ -81,6 +139,7 @@ class Store:
         self.is_local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
         self.root: str = os.path.abspath(root) if self.is_local else root.rstrip("/")
         self.url: str = self.root if self.is_local else fs.unstrip_protocol(self.root)
+        self.sweeps = False
 
     def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
         """Travel between processes as the URL."""
@@ -106,15 +165,17 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Say whether the file or folder `name` is there."""
-        return bool(self.fs.exists(self.path(name)))
+        with self._explained("read", name):
+            return bool(self.fs.exists(self.path(name)))
 
     def size(self, name: str) -> int:
         """Return the size of the file `name` in bytes; `FileNotFoundError` where there is none."""
-        return int(self.fs.size(self.path(name)))
+        with self._explained("read", name):
+            return int(self.fs.size(self.path(name)))
 
     def read(self, name: str) -> bytes:
         """Return the whole file `name`; `FileNotFoundError` where there is none."""
-        with _explained("read", self.uri(name)):
+        with self._explained("read", name):
             if self.is_local:
                 return Path(self.path(name)).read_bytes()
             return cast(bytes, self.fs.cat_file(self.path(name)))
@@ -126,33 +187,37 @@ class Store:
             with Path(self.path(name)).open("rb") as file:
                 yield file
         else:
-            with self.fs.open(self.path(name), "rb") as file:
+            with reaching(self.uri(name)), self.fs.open(self.path(name), "rb") as file:
                 yield file
 
     def names(self, folder: str) -> list[str]:
         """Return the names directly below `folder`, in byte order; empty where it is missing."""
         path = self.path(folder)
         if self.is_local:
-            with _explained("list", path):
+            with self._explained("list", folder):
                 try:
                     found = os.listdir(path)
                 except (FileNotFoundError, NotADirectoryError):
                     return []
+            if self.sweeps:
+                _sweep(path, found)
         else:
-            try:
-                listing = self.fs.ls(path, detail=False)
-            except (FileNotFoundError, NotADirectoryError):
-                return []
+            with self._explained("list", folder):
+                try:
+                    listing = self.fs.ls(path, detail=False)
+                except (FileNotFoundError, NotADirectoryError):
+                    return []
             found = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in listing]
         return sorted(name for name in found if name and not name.startswith(TEMPORARY))
 
     def files(self, folder: str) -> list[str]:
         """Return every file below `folder`, relative to the store's root, in byte order."""
         path = self.path(folder)
-        if not self.fs.exists(path):
+        if not self.exists(folder):
             return []
         prefix = f"{self.root}/"
-        found = [entry.removeprefix(prefix) for entry in self.fs.find(path)]
+        with self._explained("list", folder):
+            found = [entry.removeprefix(prefix) for entry in self.fs.find(path)]
         return sorted(name for name in found if not name.rsplit("/", 1)[-1].startswith(TEMPORARY))
 
     # Writing ---------------------------------------------------------------------------------
@@ -164,7 +229,7 @@ class Store:
             StorageError: No space, no permission, or the store refused.
         """
         _fault("before", name)
-        with _explained("write", self.uri(name)):
+        with self._explained("write", name):
             if self.is_local:
                 temporary = self._write_temporary(name, data)
                 try:
@@ -184,7 +249,7 @@ class Store:
         Of any number of racing calls exactly one returns true.
         """
         _fault("before", name)
-        with _explained("write", self.uri(name)):
+        with self._explained("write", name):
             if self.is_local:
                 temporary = self._write_temporary(name, data)
                 try:
@@ -205,11 +270,14 @@ class Store:
 
     def delete(self, name: str) -> None:
         """Remove the file `name`; nothing happens where there is none."""
-        with _explained("delete", self.uri(name)):
+        with self._explained("delete", name):
             try:
                 self.fs.rm_file(self.path(name))
             except FileNotFoundError:
                 return
+
+    def _explained(self, action: str, name: str) -> AbstractContextManager[None]:
+        return _explained(action, self.uri(name), is_local=self.is_local)
 
     def _write_temporary(self, name: str, data: Data) -> str:
         target = self.path(name)
@@ -233,3 +301,18 @@ class Store:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _sweep(folder: str, names: Sequence[str]) -> None:
+    """Remove the temporary files among `names` that no living writer can be at."""
+    before = time.time() - ABANDONED_S
+    for name in filter(_OURS.fullmatch, names):
+        path = f"{folder}/{name}"
+        try:
+            status = os.lstat(path)
+            if stat.S_ISREG(status.st_mode) and status.st_mtime < before:
+                os.unlink(path)
+        except FileNotFoundError:
+            continue  # another run was quicker
+        except OSError as error:
+            _log.warning("%s: left behind and cannot be removed: %s", path, error.strerror)

@@ -52,6 +52,11 @@ def write_table(store: Store, name: str, table: pa.Table) -> None:
     store.put(name, to_parquet(table))
 
 
+def create_table(store: Store, name: str, table: pa.Table) -> bool:
+    """Write `table` as the Parquet file `name` if nobody has; return whether this call did."""
+    return store.create(name, to_parquet(table))
+
+
 def read_table(store: Store, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read the Parquet file `name`; identifiers come back as `fixed_size_binary(16)`."""
     with store.open(name) as file:

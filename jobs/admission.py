@@ -4,21 +4,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curation.errors import ResourceError
+from curation.pipeline.config import NodeLimit
 from curation.pipeline.runner import Pool
-
-Room = dict[str, float]
+from jobs.rooms import Room, alive, by_size, startable
 
 
 def admit(
-    pools: Sequence[Pool], nodes: Sequence[Mapping[str, Any]], more: Mapping[str, int]
+    pools: Sequence[Pool], nodes: Sequence[Mapping[str, Any]], limits: Mapping[str, NodeLimit]
 ) -> bool:
     """Check that the smallest sizes of all pools fit on the cluster at the same time.
 
     Args:
         pools: The pools.
         nodes: What `ray.nodes()` says.
-        more: Node type -> how many more of it an autoscaler may start. A node type's resources are
-            those of a living node of that type.
+        limits: Node type -> how many of it an autoscaler may have, those alive among them.
 
     Returns:
         Whether an autoscaler may add nodes.
@@ -26,40 +25,35 @@ def admit(
     Raises:
         ResourceError: Says which pool does not fit, what it asks and what there is.
     """
-    rooms = [_room(node["Resources"]) for node in nodes if node["Alive"]]
-    grown = [room for name, count in more.items() for room in _nodes_of_type(nodes, name, count)]
-    rooms.extend(grown)
-    total = {kind: sum(room[kind] for room in rooms) for kind in ("CPU", "GPU")}
-    asked = {
-        "CPU": sum(pool.cpus * pool.min_workers for pool in pools),
-        "GPU": sum(pool.gpus * pool.min_workers for pool in pools),
-    }
-    by_size = sorted(pools, key=lambda pool: (-pool.gpus, -pool.cpus, pool.name))
-    for pool in by_size:
+    for pool in pools:
+        if pool.gpus > 1 and pool.gpus != int(pool.gpus):
+            message = (
+                f"{pool.name}: run.gpus is {pool.gpus:g}; a worker has a part of one GPU, or whole "
+                "ones"
+            )
+            raise ResourceError(message)
+    more, unknown = startable(nodes, limits)
+    sizes = [*alive(nodes).values(), *more]
+    rooms = [Room(size) for size in sizes]
+    for pool in by_size(pools):
         for _ in range(pool.min_workers):
-            room = next((r for r in rooms if _holds(r, pool)), None)
+            room = next((r for r in rooms if r.fits(pool)), None)
             if room is None:
+                asked_cpus = sum(p.cpus * p.min_workers for p in pools)
+                asked_gpus = sum(p.gpus * p.min_workers for p in pools)
                 message = (
                     f"{pool.name}: {pool.min_workers} worker(s) with {pool.cpus:g} CPU and "
                     f"{pool.gpus:g} GPU each do not fit; all pools together ask for at least "
-                    f"{asked['CPU']:g} CPU and {asked['GPU']:g} GPU, the cluster has "
-                    f"{total['CPU']:g} CPU and {total['GPU']:g} GPU on {len(rooms)} node(s); lower "
-                    "run.cpus, run.gpus or run.min_workers, or use a larger cluster"
+                    f"{asked_cpus:g} CPU and {asked_gpus:g} GPU, the cluster has "
+                    f"{sum(s.cpus for s in sizes):g} CPU and {sum(s.gpus for s in sizes):g} GPU on "
+                    f"{len(sizes)} node(s); lower run.cpus, run.gpus or run.min_workers, or use a "
+                    "larger cluster"
                 )
+                if unknown:
+                    message += (
+                        f"; run.max_nodes.{unknown[0]} was left out, because no node of that type "
+                        "is alive: give its size, as {count: 8, cpus: 64, gpus: 8}"
+                    )
                 raise ResourceError(message)
-            room["CPU"] -= pool.cpus
-            room["GPU"] -= pool.gpus
-    return bool(grown)
-
-
-def _room(resources: Mapping[str, float]) -> Room:
-    return {"CPU": resources.get("CPU", 0.0), "GPU": resources.get("GPU", 0.0)}
-
-
-def _holds(room: Room, pool: Pool) -> bool:
-    return room["CPU"] >= pool.cpus and room["GPU"] >= pool.gpus
-
-
-def _nodes_of_type(nodes: Sequence[Mapping[str, Any]], name: str, count: int) -> list[Room]:
-    same = [n for n in nodes if n.get("Labels", {}).get("ray.io/node-type") == name]
-    return [_room(same[0]["Resources"]) for _ in range(count)] if same else []
+            room.take(pool)
+    return bool(more)

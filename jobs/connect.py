@@ -2,6 +2,8 @@
 
 import logging
 import os
+import sys
+from pathlib import Path
 
 import ray
 
@@ -29,6 +31,7 @@ def connect(address: str | None) -> bool:
             object_store_memory=OBJECT_STORE_BYTES,
             logging_level=logging.ERROR,
             log_to_driver=True,
+            runtime_env={"env_vars": {"PYTHONPATH": _import_path()}},
         )
         return True
     try:
@@ -37,3 +40,12 @@ def connect(address: str | None) -> bool:
         message = f"{address}: no Ray cluster answers there; check the address, or leave it out"
         raise ResourceError(message) from error
     return False
+
+
+def _import_path() -> str:
+    """Return where this process imports from, so that actors on this machine find the same code.
+
+    Ray passes the current folder and the script's on, but no other entry: not for a cluster, where
+    the code is the job's working directory.
+    """
+    return os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)

@@ -2,60 +2,39 @@
 
 Ray restarts nothing (`max_restarts=0, max_task_retries=0`): the loop decides. Each actor writes the
 files of its own stages, so there is no writer to starve. At most two calls are in flight for an
-actor: one runs, one waits. A try is charged only to the call at the head, for an exception, a
+actor: one runs, one waits. A try is charged only to a call that had begun, for an exception, a
 time-out or the death of a process on a live node; lost nodes and objects are free, up to a cap.
 """
 
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError, RayTaskError
 
-from curation.errors import LongtailError, ResourceError
+from curation.errors import ResourceError
+from curation.pipeline.config import NodeLimit
 from curation.pipeline.dispatch import Dispatch
 from curation.pipeline.runner import Feed, Pool
-from curation.pipeline.tasks import Task, TaskResult, WorkerSpec
+from curation.pipeline.tasks import TaskResult, WorkerSpec
+from jobs.actors import DEATHS, Actor, Failures, last_line
 from jobs.admission import admit
-from jobs.worker_actor import WorkerActor
+from jobs.cluster import Cluster
+from jobs.connect import connect
+from jobs.pool_sizes import Demand, size_pools
 
-IN_FLIGHT = 2
-"""Calls that an actor holds: one runs, one waits, so it never idles between two."""
-
-MAX_FAILED_STARTS = 3
 DEADLINE_MARGIN_S = 30.0
-"""The worker ends a task itself at its time limit; the loop ends the worker this much later."""
+"""The worker ends a task itself at its time limit; the loop ends the worker this much later, and
+one that does not come to its next call in this time."""
 
 _TICK_S = 0.2
+_SIZE_S = 1.0
+"""How often pools are sized."""
 _VERDICT_S = 3.0
 """After an actor's death, how long to wait for the news that its node died with it."""
-_IDLE_S = 5.0
-"""How long a pool waits for room before an idle worker of another pool is ended for it."""
-
-
-@dataclass
-class _Call:
-    ref: Any
-    task: Task
-
-
-@dataclass(eq=False)
-class _Actor:
-    """An actor as the loop sees it."""
-
-    name: str
-    pool: Pool
-    handle: Any
-    ready: Any
-    asked: float
-    node: str = ""
-    calls: deque[_Call] = field(default_factory=deque)
-    head_since: float = 0.0
-    dead_since: float | None = None
-    reason: str = ""
+_SILENCE_S = 45.0
+"""The same for an actor that cannot be reached: Ray takes half a minute to give a node up."""
 
 
 class RayRunner:
@@ -63,8 +42,8 @@ class RayRunner:
 
     Args:
         address: Of a running cluster; null takes `RAY_ADDRESS`, or starts Ray on this machine.
-        start_timeout_s: Time that the smallest pools may stay pending; null for 60 s, or 900 s
-            where an autoscaler can add nodes.
+        start_timeout_s: Time that a pool may be without any worker while nothing of ours is in its
+            way; null for 60 s, or 900 s where an autoscaler can add nodes.
         max_nodes: Node type -> how many of it an autoscaler may have.
     """
 
@@ -73,22 +52,23 @@ class RayRunner:
         address: str | None = None,
         *,
         start_timeout_s: float | None = None,
-        max_nodes: dict[str, int] | None = None,
+        max_nodes: Mapping[str, NodeLimit] | None = None,
     ) -> None:
         self._address = address
         self._start_timeout_s = start_timeout_s
         self._max_nodes = max_nodes or {}
+        self._cluster = Cluster(self._max_nodes)
         self._owns_ray = False
-        self._actors: list[_Actor] = []
-        self._numbers = 0
-        self._failed_starts = 0
-        self._starved_since: float | None = None
+        self._actors: dict[str, Actor] = {}
+        self._number = 0
+        self._failures = Failures()
+        self._size_at = 0.0
+        self._room_made = 0.0
+        self._stuck_since: dict[str, float] = {}
 
     def check(self, pools: Sequence[Pool]) -> None:
         """Connect, and refuse pools whose smallest sizes can never be had together."""
         if not ray.is_initialized():
-            from jobs.connect import connect
-
             self._owns_ray = connect(self._address)
         grows = admit(pools, ray.nodes(), self._max_nodes)
         if self._start_timeout_s is None:
@@ -105,12 +85,14 @@ class RayRunner:
         """Work until `dispatch` is idle and `feed` is done; see `Runner.run`."""
         shared = ray.put(spec)
         deadline_s = spec.task_timeout_s + DEADLINE_MARGIN_S
+        self._size_at = 0.0
         while True:
             for task in feed.poll() if feed is not None else []:
                 dispatch.add(task)
+            self._cluster.look()
             self._size_pools(pools, dispatch)
             self._hand_out(shared, pools, dispatch)
-            in_flight = any(actor.calls for actor in self._actors)
+            in_flight = any(actor.calls for actor in self._actors.values())
             if not in_flight and dispatch.is_idle and (feed is None or feed.is_done):
                 return
             self._wait(dispatch)
@@ -120,8 +102,8 @@ class RayRunner:
 
     def close(self) -> None:
         """End every actor, and Ray itself if this runner started it."""
-        for actor in self._actors:
-            ray.kill(actor.handle)
+        for actor in self._actors.values():
+            actor.end()
         self._actors.clear()
         if self._owns_ray:
             ray.shutdown()
@@ -129,187 +111,175 @@ class RayRunner:
 
     # Pools -------------------------------------------------------------------------------------
 
-    def _living(self, pool: Pool) -> list[_Actor]:
-        return [a for a in self._actors if a.pool.name == pool.name and a.dead_since is None]
-
     def _size_pools(self, pools: Sequence[Pool], dispatch: Dispatch) -> None:
-        """Ask for the smallest pools at once; grow one at a time while the cluster has room."""
-        available: dict[str, float] | None = None
-        for pool in pools:
-            counts = dispatch.count(pool.name)
-            work = counts["ready"] + counts["running"]
-            if not work:
-                continue
-            living = self._living(pool)
-            while len(living) < pool.min_workers:
-                living.append(self._start(pool))
-            pending = [a for a in living if not a.node]
-            most = pool.max_workers if pool.max_workers is not None else work
-            if not pending and len(living) < min(most, work):
-                available = ray.available_resources() if available is None else available
-                if _fits(pool, available):
-                    self._start(pool)
-            self._check_pending(pool, pending)
-            self._make_room(pool, pending, dispatch)
-
-    def _start(self, pool: Pool) -> _Actor:
-        self._numbers += 1
-        name = f"{pool.name}-{self._numbers}"
-        handle = WorkerActor.options(num_cpus=pool.cpus, num_gpus=pool.gpus).remote(
-            pool.memory_bytes
-        )
-        actor = _Actor(name, pool, handle, handle.ready.remote(), time.monotonic())
-        self._actors.append(actor)
-        return actor
-
-    def _check_pending(self, pool: Pool, pending: Sequence[_Actor]) -> None:
-        assert self._start_timeout_s is not None
-        if any(a.node for a in self._living(pool)) or not pending:
-            return
-        if time.monotonic() - min(a.asked for a in pending) > self._start_timeout_s:
-            message = (
-                f"{pool.name}: no worker with {pool.cpus:g} CPU and {pool.gpus:g} GPU could be "
-                f"started within {self._start_timeout_s:g} s, because the cluster is busy or "
-                "nodes did not come up; free resources or raise run.start_timeout_s"
-            )
-            raise ResourceError(message)
-
-    def _make_room(self, pool: Pool, pending: Sequence[_Actor], dispatch: Dispatch) -> None:
-        """End one idle worker of a pool that has no work when another pool cannot start."""
-        if any(a.node for a in self._living(pool)) or not pending:
-            return
+        """Start and end workers, as `jobs.pool_sizes` decides."""
         now = time.monotonic()
-        if now - min(a.asked for a in pending) < _IDLE_S:
+        if now < self._size_at:
             return
-        if self._starved_since is not None and now - self._starved_since < _IDLE_S:
-            return  # the last victim's cores are still coming free
-        for actor in self._actors:
-            idle = actor.node and not actor.calls and actor.dead_since is None
-            rich = len(self._living(actor.pool)) > actor.pool.min_workers
-            spare = rich or not dispatch.count(actor.pool.name)["ready"]
-            if actor.pool.name != pool.name and idle and spare:
-                self._starved_since = now
-                self._actors.remove(actor)
-                ray.kill(actor.handle)
-                return
+        self._size_at = now + _SIZE_S
+        changes = size_pools(
+            [Demand(pool, **dispatch.count(pool.name)) for pool in pools],
+            [a.member(now, self._room_made) for a in self._actors.values() if a.dead_since is None],
+            self._cluster.nodes,
+            self._cluster.free,
+            self._cluster.startable,
+        )
+        for name in changes.end:
+            self._actors[name].is_ending = True
+        self._end_idle()
+        by_name = {pool.name: pool for pool in pools}
+        for name in changes.start:
+            self._number += 1
+            actor = Actor.start(f"{name}-{self._number}", by_name[name])
+            self._actors[actor.name] = actor
+        self._check_stuck(pools, changes.stuck)
+
+    def _end_idle(self) -> None:
+        """End the workers that shall end and have no calls."""
+        for actor in [a for a in self._actors.values() if a.is_ending and not a.calls]:
+            actor.end()
+            del self._actors[actor.name]
+            if actor.node:
+                self._room_made = time.monotonic()
+
+    def _check_stuck(self, pools: Sequence[Pool], stuck: frozenset[str]) -> None:
+        assert self._start_timeout_s is not None
+        now = time.monotonic()
+        staffed = {actor.pool.name for actor in self._actors.values() if actor.node}
+        for pool in pools:
+            if pool.name not in stuck or pool.name in staffed:
+                self._stuck_since.pop(pool.name, None)
+            elif now - self._stuck_since.setdefault(pool.name, now) > self._start_timeout_s:
+                message = (
+                    f"{pool.name}: no worker with {pool.cpus:g} CPU and {pool.gpus:g} GPU could be "
+                    f"started within {self._start_timeout_s:g} s, because others use the cluster "
+                    "or nodes did not come up; free resources or raise run.start_timeout_s"
+                )
+                raise ResourceError(message)
 
     # Calls -------------------------------------------------------------------------------------
 
     def _hand_out(self, shared: Any, pools: Sequence[Pool], dispatch: Dispatch) -> None:
-        """Give each ready actor up to two calls, the idle ones first."""
-        for pool in pools:
-            ready = [a for a in self._living(pool) if a.node]
-            for depth in range(IN_FLIGHT):
-                for actor in ready:
-                    if len(actor.calls) == depth and not self._give(actor, shared, dispatch):
-                        continue
-            if ready and not any(a.calls for a in ready):
+        """Give each idle worker a call, and a second one while there is plenty."""
+        teams: dict[str, list[Actor]] = {pool.name: [] for pool in pools}
+        for actor in self._actors.values():
+            if actor.takes_calls:
+                teams[actor.pool.name].append(actor)
+        for name, team in teams.items():
+            for actor in team:
+                if not actor.calls:
+                    _give(actor, shared, dispatch)
+            # Less than one for each, and somebody would wait behind one worker beside idle ones.
+            plenty = dispatch.count(name)["ready"] - len(team)
+            for actor in team[: max(plenty, 0)]:
+                if len(actor.calls) == 1:
+                    _give(actor, shared, dispatch)
+            if team and not any(actor.calls for actor in team):
                 # Every worker has failed at what is left: one of them tries it again.
-                self._give(ready[0], shared, dispatch, alone=True)
-
-    def _give(self, actor: _Actor, shared: Any, dispatch: Dispatch, *, alone: bool = False) -> bool:
-        task = dispatch.next(actor.name, actor.pool.name, alone=alone)
-        if task is None:
-            return False
-        if not actor.calls:
-            actor.head_since = time.monotonic()
-        actor.calls.append(_Call(actor.handle.run.remote(shared, task), task))
-        return True
+                _give(team[0], shared, dispatch, alone=True)
 
     def _wait(self, dispatch: Dispatch) -> None:
         """Wait a moment for an answer or a start, and take in all that have come."""
-        living = [a for a in self._actors if a.dead_since is None]
-        starting = {a.ready: a for a in living if not a.node}
-        heads = {a.calls[0].ref: a for a in living if a.calls}
-        refs = [*starting, *heads]
-        if not refs:
+        living = [actor for actor in self._actors.values() if actor.dead_since is None]
+        waited = {actor.ready: actor for actor in living if not actor.node}
+        waited.update({actor.calls[0].next_ref: actor for actor in living if actor.calls})
+        if not waited:
             time.sleep(_TICK_S)
             return
+        refs = list(waited)
         done, _ = ray.wait(refs, num_returns=1, timeout=_TICK_S)
         if done:
             done, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
         for ref in done:
-            if ref in starting:
-                self._take_ready(starting[ref])
+            actor = waited[ref]
+            if not actor.node:
+                self._take_ready(actor)
+            elif not actor.calls[0].has_begun:
+                self._take_begin(actor)
             else:
-                self._take_answer(heads[ref], dispatch)
+                self._take_answer(actor, dispatch)
+        self._end_idle()
 
-    def _take_ready(self, actor: _Actor) -> None:
+    def _take_ready(self, actor: Actor) -> None:
+        now = time.monotonic()
         try:
             actor.node = ray.get(actor.ready)
-            self._failed_starts = 0
-        except RayActorError as error:
-            self._actors.remove(actor)
-            self._failed_starts += 1
-            if self._failed_starts >= MAX_FAILED_STARTS:
-                message = (
-                    f"{actor.pool.name}: {self._failed_starts} workers in a row died while they "
-                    f"started, the last one so: {_first_line(error)}"
-                )
-                raise LongtailError(message) from error
-
-    def _take_answer(self, actor: _Actor, dispatch: Dispatch) -> None:
-        call = actor.calls[0]
-        try:
-            result: TaskResult = ray.get(call.ref)
-        except RayTaskError as error:  # a bug of ours: the worker turns all else into results
-            actor.calls.popleft()
-            dispatch.died(call.task.key, actor.name, "exception", _first_line(error))
-        except ActorUnavailableError as error:
-            ray.kill(actor.handle)  # it may still run: no task may be done twice at once
-            self._suspect(actor, _first_line(error))
-        except RayActorError as error:
-            self._suspect(actor, _first_line(error))
-        except RayError as error:  # the specification's object went with its node
-            actor.calls.popleft()
-            dispatch.lost(call.task.key, actor.name, _first_line(error))
+        except RayError as error:
+            actor.end()
+            del self._actors[actor.name]
+            self._failures.add(actor, error, last_line(error))
         else:
-            actor.calls.popleft()
-            dispatch.finished(call.task.key, result, actor.name)
-        actor.head_since = time.monotonic()
+            actor.since = now
+            if actor.node not in self._cluster.nodes:  # one that an autoscaler just added
+                self._cluster.look(anew=True)
+        self._size_at = min(self._size_at, now + _TICK_S)
 
-    def _end_overdue(self, dispatch: Dispatch, deadline_s: float) -> None:
-        now = time.monotonic()
-        for actor in list(self._actors):
-            overdue = actor.calls and now - actor.head_since > deadline_s
-            if overdue and actor.dead_since is None:
-                ray.kill(actor.handle)
-                self._actors.remove(actor)
-                call = actor.calls.popleft()
-                text = f"no answer for {deadline_s:g} s"
-                dispatch.died(call.task.key, actor.name, "timeout", text)
-                for waiting in actor.calls:
-                    dispatch.unstarted(waiting.task.key)
+    def _take_begin(self, actor: Actor) -> None:
+        try:
+            ray.get(actor.calls[0].begin)
+        except RayError as error:
+            actor.end()
+            actor.died(_VERDICT_S, "crashed", last_line(error))
+        else:
+            actor.calls[0].has_begun = True
+            actor.since = time.monotonic()
+            self._failures.begun(actor.pool)
+
+    def _take_answer(self, actor: Actor, dispatch: Dispatch) -> None:
+        try:
+            result: TaskResult = ray.get(actor.calls[0].answer)
+        except RayTaskError as error:  # a bug of ours: the worker turns all else into results
+            dispatch.died(actor.answered().task.key, actor.name, "exception", last_line(error))
+        except ActorUnavailableError:
+            actor.end()  # it may still run: no task may be done twice at once
+            actor.died(_SILENCE_S, "crashed", "the worker could not be reached")
+        except OutOfMemoryError:
+            actor.died(_VERDICT_S, "memory", "Ray ended the worker: its node ran out of memory")
+        except DEATHS:
+            actor.died(_VERDICT_S, "crashed", "the worker's process died")
+        except RayError as error:  # the specification's object went with its node
+            dispatch.lost(actor.answered().task.key, actor.name, last_line(error))
+        else:
+            dispatch.finished(actor.answered().task.key, result, actor.name)
 
     # Deaths ------------------------------------------------------------------------------------
 
-    def _suspect(self, actor: _Actor, reason: str) -> None:
-        actor.dead_since = time.monotonic()
-        actor.reason = reason
+    def _end_overdue(self, dispatch: Dispatch, deadline_s: float) -> None:
+        """End who does not answer, or does not come to its next call."""
+        now = time.monotonic()
+        for actor in list(self._actors.values()):
+            if not actor.calls or actor.dead_since is not None:
+                continue
+            limit_s = deadline_s if actor.calls[0].has_begun else DEADLINE_MARGIN_S
+            if now - actor.since > limit_s:
+                actor.end()
+                actor.died(0.0, "timeout", f"no answer for {limit_s:g} s")
 
     def _bury(self, dispatch: Dispatch) -> None:
         """Decide, a moment after each death, whether the process died or its node."""
-        suspects = [a for a in self._actors if a.dead_since is not None]
-        if not suspects:
-            return
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        for actor in suspects:
-            assert actor.dead_since is not None
-            if actor.node in alive and time.monotonic() - actor.dead_since < _VERDICT_S:
+        now = time.monotonic()
+        for actor in list(self._actors.values()):
+            node_lives = actor.node in self._cluster.nodes
+            if actor.dead_since is None:
+                if not actor.node or node_lives:
+                    continue
+            elif node_lives and now - actor.dead_since < actor.verdict_s:
                 continue
-            self._actors.remove(actor)
-            head = actor.calls.popleft()
-            if actor.node in alive:
-                dispatch.died(head.task.key, actor.name, "crashed", "the worker's process died")
-            else:
-                dispatch.lost(head.task.key, actor.name, f"node {actor.node[:12]} was lost")
-            for call in actor.calls:
+            del self._actors[actor.name]
+            actor.end()
+            self._size_at = 0.0
+            head = actor.calls.popleft() if actor.calls and actor.calls[0].has_begun else None
+            for call in reversed(actor.calls):
                 dispatch.unstarted(call.task.key)
+            if head is not None and node_lives:
+                dispatch.died(head.task.key, actor.name, actor.code, actor.reason)
+            elif head is not None:
+                dispatch.lost(head.task.key, actor.name, f"node {actor.node[:12]} was lost")
+            elif node_lives:
+                self._failures.add(actor, None, actor.reason)
 
 
-def _fits(pool: Pool, available: dict[str, float]) -> bool:
-    return available.get("CPU", 0) >= pool.cpus and available.get("GPU", 0) >= pool.gpus
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0][:500]
+def _give(actor: Actor, shared: Any, dispatch: Dispatch, *, alone: bool = False) -> None:
+    task = dispatch.next(actor.name, actor.pool.name, alone=alone)
+    if task is not None:
+        actor.give(shared, task)

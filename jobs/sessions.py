@@ -9,8 +9,9 @@ from curation.pipeline.config import PipelineConfig, parse_pipeline
 from curation.pipeline.local_runner import LocalRunner
 from curation.pipeline.plan import Plan
 from curation.pipeline.runner import Runner
-from curation.pipeline.session import Event, Session
+from curation.pipeline.session import Session
 from curation.pipeline.summary import RunSummary
+from curation.pipeline.watch import Event
 from stages.registry import STAGES
 
 

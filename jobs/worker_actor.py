@@ -12,15 +12,19 @@ class Worker:
     """Runs tasks in its own child process; all it holds is that child.
 
     Args:
-        memory_bytes: Address space of the child.
+        memory_bytes: Memory of the child.
+        limit_address_space: Enforce that as a limit of address space, which CUDA cannot bear.
     """
 
-    def __init__(self, memory_bytes: int) -> None:
-        self._worker = ShardWorker(memory_bytes)
+    def __init__(self, memory_bytes: int, limit_address_space: bool) -> None:
+        self._worker = ShardWorker(memory_bytes, limit_address_space=limit_address_space)
 
     def ready(self) -> str:
         """Return the id of the node that the actor lives on."""
         return str(ray.get_runtime_context().get_node_id())
+
+    def begin(self) -> None:
+        """Answer when every call before this one has ended, so that the next one begins."""
 
     def run(self, spec: WorkerSpec, task: Task) -> TaskResult:
         """Do one task."""

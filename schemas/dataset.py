@@ -2,6 +2,12 @@
 
 LAYOUT = 1
 
+DESCRIPTION = "dataset.json"
+"""The file that makes a folder a dataset."""
+
+FORMAT = "longtail-dataset"
+"""What that file says of itself."""
+
 MAX_SHARD_ROWS = 1024
 MAX_SHARD_BYTES = 256 << 20
 SHARDS_PER_GROUP = 1000

@@ -53,6 +53,12 @@ def error_code(error: str) -> str:
     return error.split(":", 1)[0]
 
 
+def is_row_error(text: str) -> bool:
+    """Say whether `text` is `code: text` with a code of the vocabulary."""
+    code, separator, words = text.partition(": ")
+    return code in ERROR_CODES and bool(separator and words)
+
+
 def is_transient(error: str) -> bool:
     """Say whether trying the row again may help."""
     return ERROR_CODES[error_code(error)].transient

@@ -2,6 +2,8 @@
 
 import os
 
+from hypothesis import settings
+
 # One thread for each numerical library, as in the workers: results must not depend on how many
 # cores a machine has. Set before numpy is imported; processes that tests start inherit it.
 for _name in (
@@ -14,3 +16,7 @@ for _name in (
     os.environ[_name] = "1"
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+# How long one example takes says something about the machine, not about us.
+settings.register_profile("longtail", deadline=None)
+settings.load_profile("longtail")

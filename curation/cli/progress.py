@@ -50,7 +50,8 @@ class _Bars:
             print_trouble(event, self._bars.console.print)
 
     def _show(self, event: Mapping[str, Any]) -> None:
-        for step in [*event["due"], *event["rows"]]:
+        steps = [*event["due"], *event["rows"]]
+        for step in steps or ["listing the source"]:
             done = event["rows"].get(step, 0)
             total = max(event["due"].get(step, 0), done) or None
             rate = f"{done / event['seconds']:,.0f} rows/s" if done else ""
@@ -62,7 +63,7 @@ class _Bars:
 
 
 def print_trouble(event: Mapping[str, Any], write: Any = None) -> None:
-    """Print charges and stalls, and nothing else."""
+    """Print charges, hindrances and stalls, and nothing else."""
     line = None
     if event["event"] == "charge":
         end = "given up" if event["given_up"] else "will be tried again"
@@ -70,13 +71,17 @@ def print_trouble(event: Mapping[str, Any], write: Any = None) -> None:
             f"{event['step']}, {event['task']}: try {event['try']} failed, {end}: {event['code']}: "
         )
         line += event["text"]
+    elif event["event"] == "hindrance":
+        line = f"{event['task']} goes back without a charge: {event['text']}"
     elif event["event"] == "stalled":
-        queues = "; ".join(
+        parts = [
             f"{pool}: {counts['ready']} queued, {counts['running']} running, "
             f"{counts['waiting']} waiting"
             for pool, counts in event["queues"].items()
-        )
-        line = f"nothing has finished for {event['seconds']:g} s; {queues}"
+        ]
+        if event["listing"]:
+            parts.append("the source is still being listed")
+        line = f"nothing has finished for {event['seconds']:g} s; {'; '.join(parts)}"
     if line is not None and write is not None:
         write(printable(line), markup=False, highlight=False)
     elif line is not None:

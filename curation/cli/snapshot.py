@@ -149,6 +149,7 @@ def materialize(dataset: str, snapshot: str, as_json: bool) -> None:
     Buckets and sizes are those of the pipeline that made the snapshot.
     """
     from curation.dataset import Dataset
+    from curation.ingest.load import reading_protocols
     from curation.inventory import applied_pipelines
     from curation.snapshot.config import MaterializeConfig
     from curation.snapshot.materialize import materialize_snapshot
@@ -158,7 +159,7 @@ def materialize(dataset: str, snapshot: str, as_json: bool) -> None:
     chosen = find_snapshot(opened, snapshot)
     pipeline = applied_pipelines(opened).get(read_manifest(opened, chosen).pipeline)
     config = pipeline.snapshot.materialize if pipeline else MaterializeConfig()
-    protocols = pipeline.source.protocols if pipeline and pipeline.source else ("file",)
+    protocols = reading_protocols(pipeline.source if pipeline else None)
     made = materialize_snapshot(opened, chosen, config, protocols)
     if as_json:
         print_json(made.model_dump(mode="json"))

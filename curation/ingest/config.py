@@ -8,6 +8,9 @@ from pydantic import Field, field_validator
 
 from curation.config import Config
 
+PROTOCOLS = ("file", "s3", "gs", "memory")
+"""fsspec protocols that may be read where no source says otherwise."""
+
 
 class SourceConfig(Config):
     """Where images come from.
@@ -30,7 +33,7 @@ class SourceConfig(Config):
     roots: tuple[str, ...] = Field(min_length=1)
     store: Literal["bytes", "reference"] = "bytes"
     sync: bool = False
-    protocols: tuple[str, ...] = ("file", "s3", "gs", "memory")
+    protocols: tuple[str, ...] = PROTOCOLS
     max_file_bytes: int = Field(default=200 << 20, ge=1, le=1 << 30)
     list_shards: int = Field(default=4, ge=1, le=4096)
 

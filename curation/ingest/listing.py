@@ -7,6 +7,7 @@ folders before it.
 """
 
 import heapq
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -15,6 +16,10 @@ from curation.errors import UsageError
 from curation.ingest.facts import Facts
 from curation.ingest.identity import encode_key
 from curation.ingest.roots import Root
+from schemas.dataset import DESCRIPTION, FORMAT
+
+_DESCRIPTION = DESCRIPTION.encode()
+_MAX_DESCRIPTION_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,8 @@ def list_files(roots: Sequence[Root], after: bytes = b"") -> Iterator[Entry]:
     Files are not opened: what they hold is for the stages to say.
 
     Raises:
-        UsageError: A root holds no file at all (a mount may be missing), two roots hold the same
-            key, or a folder cannot be listed.
+        UsageError: A root holds no file at all (a mount may be missing) or a dataset, two roots
+            hold the same key, or a folder cannot be listed.
     """
     walks = [_walk(root, after) for root in roots]
     merged = walks[0] if len(walks) == 1 else heapq.merge(*walks, key=attrgetter("key"))
@@ -75,4 +80,23 @@ def _walk(root: Root, after: bytes) -> Iterator[Entry]:
 
 
 def _scan(root: Root, folder: bytes) -> tuple[bytes, Iterator[tuple[bytes, Facts | None]]]:
-    return folder, iter(sorted(root.scan(folder).items(), key=lambda item: item[0]))
+    found = root.scan(folder)
+    if _DESCRIPTION in found:
+        _check_no_dataset(root, folder)
+    # Names alone are sorted: a pair for each of a million files would double what a folder takes.
+    return folder, ((name, found[name]) for name in sorted(found))
+
+
+def _check_no_dataset(root: Root, folder: bytes) -> None:
+    """Refuse a dataset among the images: its shards and models are no originals."""
+    try:
+        _, data = root.read(folder + _DESCRIPTION, _MAX_DESCRIPTION_BYTES)
+        content = json.loads(data or b"")
+    except (OSError, ValueError, RecursionError):
+        return  # somebody else's file of that name
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        message = (
+            f"{root.uri(folder)}: a Longtail dataset lies in the source root {root.url}, and its "
+            "own files are no images to take in; move it, or narrow source.roots"
+        )
+        raise UsageError(message)

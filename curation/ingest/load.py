@@ -7,9 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from curation.dataset import Dataset
+from curation.errors import ConfigError
+from curation.ingest.config import PROTOCOLS, SourceConfig
 from curation.ingest.local_root import SCHEME, path_of, read_file
-from curation.ingest.roots import check_protocol
-from curation.storage import Store
+from curation.ingest.roots import check_protocol, protocol_of
+from curation.storage import Store, reaching
 from schemas.error_codes import row_error
 
 _log = logging.getLogger(__name__)
@@ -26,6 +29,40 @@ LOAD_COLUMNS = (
 """Columns of `IMAGES` that `load_bytes` needs."""
 
 
+def reading_protocols(source: SourceConfig | None) -> tuple[str, ...]:
+    """Return the protocols by which originals that were left in place may be read.
+
+    A pipeline without a source works on what is there, by the protocols that a source has unless it
+    says otherwise.
+    """
+    return PROTOCOLS if source is None else source.protocols
+
+
+def check_references(dataset: Dataset, source: SourceConfig | None) -> None:
+    """Refuse a pipeline that could not read originals which earlier ingests left in place.
+
+    Only the summaries of the ingests are read; the originals are not looked for.
+
+    Raises:
+        ConfigError: They lie where `reading_protocols(source)` does not reach.
+        UsageError: What reads their protocol is not installed.
+    """
+    protocols = reading_protocols(source)
+    for state in dataset.ingests():
+        if state.done is None or state.done["source"]["store"] != "reference":
+            continue
+        for root in state.done["source"]["roots"]:
+            if (protocol := protocol_of(root)) not in protocols:
+                where = "source.protocols" if source else "the protocols of a `source:` section"
+                message = (
+                    f"{dataset.store.url}: the originals of source "
+                    f"{state.done['source']['name']!r} were left at {root}, and may be read by "
+                    f"{', '.join(protocols)} only; add {protocol!r} to {where}"
+                )
+                raise ConfigError(message)
+            Store(root)
+
+
 def load_bytes(images: pa.Table, protocols: tuple[str, ...]) -> list[bytes | str]:
     """Return for each row the file's bytes, or `code: text` where there are none.
 
@@ -35,10 +72,11 @@ def load_bytes(images: pa.Table, protocols: tuple[str, ...]) -> list[bytes | str
 
     Args:
         images: Rows of an image shard, with at least `LOAD_COLUMNS`.
-        protocols: fsspec protocols that may be read, as in `source.protocols`.
+        protocols: fsspec protocols that may be read; see `reading_protocols`.
 
     Raises:
-        ConfigError: A file is to be read by another protocol.
+        ConfigError: A file is to be read by another protocol; see `check_references`.
+        StorageError: A store cannot be reached at all.
     """
     return [_load(row, protocols) for row in images.select(LOAD_COLUMNS).to_pylist()]
 
@@ -70,6 +108,7 @@ def _read(uri: str, offset: int, num_bytes: int) -> bytes:
         return data
     scheme, _, rest = uri.partition("://")
     fs = Store(f"{scheme}://{rest.partition('/')[0]}").fs
-    data = fs.cat_file(uri, start=offset, end=offset + num_bytes)
+    with reaching(uri):
+        data = fs.cat_file(uri, start=offset, end=offset + num_bytes)
     assert isinstance(data, bytes)
     return data

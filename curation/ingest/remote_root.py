@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from curation.errors import UsageError
 from curation.ingest.facts import Facts, facts_from_info
-from curation.storage import Store
+from curation.storage import Store, reaching
 
 
 class RemoteRoot:
@@ -29,7 +29,8 @@ class RemoteRoot:
     def check(self) -> None:
         """Raise `UsageError` unless something is below the prefix."""
         try:
-            kind = self._fs.info(self._root)["type"]
+            with reaching(f"source root {self.url}"):
+                kind = self._fs.info(self._root)["type"]
         except FileNotFoundError as error:
             message = f"source root {self.url}: nothing is there; correct source.roots"
             raise UsageError(message) from error
@@ -52,7 +53,8 @@ class RemoteRoot:
         """
         path = self._path(folder).rstrip("/")
         try:
-            listing = self._fs.ls(path, detail=True)
+            with reaching(self.uri(folder)):
+                listing = self._fs.ls(path, detail=True)
         except (FileNotFoundError, NotADirectoryError):
             self.check()
             return {}
@@ -84,7 +86,8 @@ class RemoteRoot:
         except UnicodeDecodeError:
             return None  # listed on a file system that this store has replaced
         try:
-            info = self._fs.info(self._path(key))
+            with reaching(self.uri(key)):
+                info = self._fs.info(self._path(key))
         except FileNotFoundError:
             return None
         return facts_from_info(info) if info["type"] == "file" else None
@@ -96,7 +99,8 @@ class RemoteRoot:
         the next ingest then lists it as changed.
 
         Raises:
-            FileNotFoundError: It has gone. OSError: It cannot be read.
+            FileNotFoundError: It has gone. OSError: It cannot be read. StorageError: The store
+                cannot be reached at all.
         """
         facts = self.facts(key)
         path = self._path(key)
@@ -106,7 +110,8 @@ class RemoteRoot:
         if bound > max_bytes:
             return facts, None
         # A range of an empty object is an error on S3; one byte too many shows that it has grown.
-        data = self._fs.cat_file(path, start=0, end=bound + 1) if bound else b""
+        with reaching(self.uri(key)):
+            data = self._fs.cat_file(path, start=0, end=bound + 1) if bound else b""
         facts = Facts(len(data), facts.etag, facts.mtime_ns)
         return facts, data if len(data) <= max_bytes else None
 

@@ -13,6 +13,7 @@ from curation.ingest.facts import Facts
 from curation.ingest.local_root import LocalRoot
 from curation.ingest.remote_root import RemoteRoot
 from curation.storage import Store
+from curation.urls import check_url
 
 
 class Root(Protocol):
@@ -40,15 +41,19 @@ def open_roots(source: SourceConfig, dataset: Store | None = None) -> list[Root]
 
     Raises:
         ConfigError: A root is chained, of a protocol that `source.protocols` does not name, with
-            credentials in it, or holds the dataset or lies in it.
+            credentials in it, holds the dataset or lies in it, or is within another root.
         UsageError: A root is missing or no folder.
     """
     roots: list[Root] = []
+    stores: list[Store] = []
     for url in source.roots:
         _check_url(url, source.protocols)
         store = Store(url)
         if dataset is not None:
             _check_apart(store, dataset)
+        for other in stores:
+            _check_not_within(store, other)
+        stores.append(store)
         root: Root = LocalRoot(store.root) if store.is_local else RemoteRoot(store)
         root.check()
         roots.append(root)
@@ -61,8 +66,7 @@ def check_protocol(url: str, protocols: tuple[str, ...], where: str) -> None:
     Raises:
         ConfigError: It is not one of `protocols`.
     """
-    scheme, separator, _ = url.partition("://")
-    protocol = scheme if separator else "file"
+    protocol = protocol_of(url)
     if protocol not in protocols:
         message = (
             f"{where}: {protocol!r} is not among source.protocols ({', '.join(protocols)})"
@@ -71,32 +75,42 @@ def check_protocol(url: str, protocols: tuple[str, ...], where: str) -> None:
         raise ConfigError(message)
 
 
+def protocol_of(url: str) -> str:
+    """Return the fsspec protocol of a URL, `file` for a plain path."""
+    scheme, separator, _ = url.partition("://")
+    return scheme if separator else "file"
+
+
 def _check_url(url: str, protocols: tuple[str, ...]) -> None:
     if not url:
         message = "source.roots: an empty text is no folder; name one"
         raise ConfigError(message)
+    check_url(url, "source.roots")
     if "::" in url:
         message = f"source.roots: {url}: chained URLs are not accepted; name one folder or prefix"
         raise ConfigError(message)
-    check_protocol(url, protocols, f"source.roots: {_without_credentials(url)}")
-    if _without_credentials(url) != url:
+    check_protocol(url, protocols, f"source.roots: {url}")
+
+
+def _check_not_within(root: Store, other: Store) -> None:
+    if not _is_same_kind(root, other):
+        return
+    there, here = _place(root), _place(other)
+    if there.is_relative_to(here) or here.is_relative_to(there):
+        inner, outer = (root, other) if there.is_relative_to(here) else (other, root)
         message = (
-            f"source.roots: {_without_credentials(url)}: has credentials in it, and roots are "
-            "stored; give them through the environment"
+            f"source.roots: {inner.url} lies in {outer.url}, so its files would be taken in twice; "
+            "leave out one of the two"
         )
         raise ConfigError(message)
 
 
-def _without_credentials(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme == "file":
-        return url
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+def _is_same_kind(one: Store, other: Store) -> bool:
+    return one.is_local == other.is_local and one.fs.protocol == other.fs.protocol
 
 
 def _check_apart(root: Store, dataset: Store) -> None:
-    if root.is_local != dataset.is_local or root.fs.protocol != dataset.fs.protocol:
+    if not _is_same_kind(root, dataset):
         return
     there, here = _place(root), _place(dataset)
     if there == here or there.is_relative_to(here):

@@ -2,7 +2,8 @@
 
 A block is a run of consecutive shards of one ingest, named by the content that a relation reads
 from them. So one more ingest adds blocks and changes none, and a shard that is read again under
-other values makes another block.
+other values makes another block. A large ingest is cut into large blocks, since every two blocks
+have a file of edges: see docs/adr/0007-blocks-grow-with-their-ingest.md.
 """
 
 import re
@@ -23,13 +24,26 @@ from schemas.images import IMAGES
 FORMAT = "longtail-blocks-1"
 
 BLOCK_SHARDS = 16
-"""Shards of a block: 16k rows, of which a pair is compared in a fraction of a second."""
+"""Shards of the smallest block: 16k rows, of which a pair is compared in a fraction of a second."""
+
+MAX_BLOCK_SHARDS = 256
+"""Shards of the largest block: 262k rows, of which a pair is compared in a minute or so."""
+
+MAX_BLOCKS = 64
+"""Blocks that an ingest is cut into before they grow; above 16,384 shards there are more."""
 
 DIGEST_LENGTH = 16
 """Hexadecimal characters of a digest in the name of a block or a shard set."""
 
 _IMAGE_ID = "images.image_id"
-_NAME = re.compile(rf"(\d{{8}})\.([0-9a-f]{{4}})\.[0-9a-f]{{{DIGEST_LENGTH}}}")
+_BITS = 4
+"""Places that one hexadecimal digit of a mask stands for."""
+
+_SIZES = tuple(
+    1 << power for power in range(BLOCK_SHARDS.bit_length() - 1, MAX_BLOCK_SHARDS.bit_length())
+)
+_MASKS = "|".join(f"[0-9a-f]{{{size // _BITS}}}" for size in _SIZES)
+_NAME = re.compile(rf"\d{{8}}\.(?:{_MASKS})\.[0-9a-f]{{{DIGEST_LENGTH}}}")
 
 
 @dataclass(frozen=True)
@@ -37,9 +51,9 @@ class Block:
     """Some consecutive shards of one ingest, the unit in which edges are kept.
 
     Attributes:
-        name: `<first>.<mask>.<digest>`: 8 digits of the first place, 4 hexadecimal digits whose
-            bit i says that shard first + i takes part (one in quarantine does not), and a digest of
-            the columns that the relation reads from them.
+        name: `<first>.<mask>.<digest>`: 8 digits of the first place, hexadecimal digits, 4 for
+            each 16 places, whose bit i says that shard first + i takes part (one in quarantine does
+            not), and a digest of the columns that the relation reads from them.
     """
 
     name: str
@@ -50,8 +64,23 @@ class Block:
     @property
     def shards(self) -> tuple[int, ...]:
         """The shards' numbers, rising."""
-        first, mask, _ = self.name.split(".")
-        return tuple(int(first) + i for i in range(BLOCK_SHARDS) if int(mask, 16) >> i & 1)
+        first, digits, _ = self.name.split(".")
+        mask = int(digits, 16)
+        return tuple(int(first) + i for i in range(self.num_places) if mask >> i & 1)
+
+    @property
+    def num_places(self) -> int:
+        """How many shards it has room for."""
+        return len(self.name.split(".")[1]) * _BITS
+
+
+def block_places(num_shards: int) -> int:
+    """Return the shards of a block of an ingest that lists `num_shards`: a power of two.
+
+    It depends on the ingest alone, so no later one changes it. As few as make `MAX_BLOCKS` blocks
+    do, within `BLOCK_SHARDS` and `MAX_BLOCK_SHARDS`.
+    """
+    return next((size for size in _SIZES if size * MAX_BLOCKS >= num_shards), MAX_BLOCK_SHARDS)
 
 
 def shard_digests(
@@ -86,17 +115,41 @@ def blocks(seqs: Mapping[int, int], digests: Mapping[int, Mapping[str, str]]) ->
     Returns:
         The blocks in the order of their shards, which is the order of their names; none is empty.
     """
-    first: dict[int, int] = {}
+    listed: dict[int, list[int]] = {}
     for shard in sorted(seqs):
-        first.setdefault(seqs[shard], shard)
-    members: dict[int, list[int]] = {}
+        listed.setdefault(seqs[shard], []).append(shard)
+    sizes = {seq: block_places(len(shards)) for seq, shards in listed.items()}
+    members: dict[tuple[int, int], list[int]] = {}
     for shard in sorted(digests):
-        start = first[seqs[shard]]
-        place = start + (shard - start) // BLOCK_SHARDS * BLOCK_SHARDS
-        members.setdefault(place, []).append(shard)
+        seq = seqs[shard]
+        start = listed[seq][0]
+        place = start + (shard - start) // sizes[seq] * sizes[seq]
+        members.setdefault((place, sizes[seq]), []).append(shard)
     return tuple(
-        _block(place, {s: digests[s] for s in members[place]}) for place in sorted(members)
+        _block(place, size, {s: digests[s] for s in shards})
+        for (place, size), shards in sorted(members.items())
     )
+
+
+def pair_batches(parts: Sequence[Block]) -> list[tuple[Block, tuple[Block, ...]]]:
+    """Return every pair of blocks once, as a block and some of those up to and with it.
+
+    A batch holds others of at most `MAX_BLOCK_SHARDS` shards together, which bounds its time by
+    that of two of the largest blocks. Blocks that come later change no batch of earlier ones.
+    """
+    ordered = sorted(parts, key=lambda block: block.name)
+    batches = []
+    for position, block in enumerate(ordered):
+        others: list[Block] = []
+        num_shards = 0
+        for other in ordered[: position + 1]:
+            num_shards += len(other.shards)
+            if others and num_shards > MAX_BLOCK_SHARDS:
+                batches.append((block, tuple(others)))
+                others, num_shards = [], len(other.shards)
+            others.append(other)
+        batches.append((block, tuple(others)))
+    return batches
 
 
 def current_blocks(
@@ -126,7 +179,7 @@ def read_block(
         StorageError: The files no longer hold what the block's name says.
     """
     digests = shard_digests(dataset, instance, instances, block.shards)
-    if _block(int(block.name[:8]), digests) != block:
+    if _block(int(block.name[:8]), block.num_places, digests) != block:
         message = (
             f"{dataset.store.url}: shards {block.shards[0]} to {block.shards[-1]} were rewritten "
             f"while {instance.name} was planned; run the same command again"
@@ -191,8 +244,8 @@ def _sources(instance: Instance, instances: Mapping[str, Instance]) -> list[_Sou
     ]
 
 
-def _block(place: int, digests: Mapping[int, Mapping[str, str]]) -> Block:
+def _block(place: int, size: int, digests: Mapping[int, Mapping[str, str]]) -> Block:
     mask = sum(1 << (shard - place) for shard in digests)
     columns = [[shard, dict(digests[shard])] for shard in sorted(digests)]
     content = digest({"format": FORMAT, "shards": columns})[:DIGEST_LENGTH]
-    return Block(f"{place:08d}.{mask:04x}.{content}")
+    return Block(f"{place:08d}.{mask:0{size // _BITS}x}.{content}")

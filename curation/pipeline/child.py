@@ -1,9 +1,10 @@
 """The child process of a worker: reads requests, runs them, answers.
 
-    python -m curation.pipeline.child SOCKET PROGRESS
+    python -m curation.pipeline.child SOCKET PROGRESS MEMORY
 
-Started by `curation.pipeline.worker` with the two descriptors inherited. It may crash, hang or run
-out of memory at any image: that is what it is for.
+Started by `curation.pipeline.child_process` with the two descriptors inherited and the address
+space that it may have in bytes, 0 for no limit. It may crash, hang or run out of memory at any
+image: that is what it is for.
 """
 
 import ctypes
@@ -13,12 +14,17 @@ import resource
 import signal
 import sys
 from multiprocessing.connection import Connection
+from typing import NoReturn
 
-from curation.pipeline.messages import Answer, OutOfMemory, Request
+from curation.errors import LongtailError
+from curation.pipeline.hindrance import AGAIN, hindrance
+from curation.pipeline.messages import Answer, OutOfMemory, Ready, Request, Unable
 from curation.pipeline.progress import Progress
 
 _PR_SET_PDEATHSIG = 1
 _EXIT_OUT_OF_MEMORY = 77
+
+log = logging.getLogger("longtail.worker")
 
 
 def main(socket: int, descriptor: int, memory_bytes: int) -> None:
@@ -26,28 +32,57 @@ def main(socket: int, descriptor: int, memory_bytes: int) -> None:
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory_bytes:
+        _limit_address_space(memory_bytes)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     connection = Connection(socket)
     progress = Progress(descriptor)
-    executor = None
-    from curation.pipeline.execute import Executor  # after the memory limit
-
+    try:
+        from curation.pipeline.execute import Executor  # under the memory limit
+    except ImportError as error:
+        connection.send(_unable(error))
+        return
+    connection.send(Ready())
+    executor: Executor | None = None
     while True:
         try:
             request: Request = connection.recv()
+            if request.spec is not None:
+                stages = executor.stages if executor is not None else {}
+                executor = Executor(request.spec, progress, stages)
         except EOFError:
             return
+        except MemoryError:
+            _end_without_memory(connection)
+        except Exception as error:  # noqa: BLE001 (becomes the answer, with the words in the log)
+            connection.send(_unable(error))
+            continue
+        assert executor is not None
         try:
-            if request.spec is not None:
-                executor = Executor(request.spec, progress)
-            assert executor is not None
             answer: Answer = executor.run(request.task, request.marks, request.only_row)
         except MemoryError:
-            connection.send(OutOfMemory())
-            os._exit(_EXIT_OUT_OF_MEMORY)
+            _end_without_memory(connection)
         connection.send(answer)
+
+
+def _unable(error: Exception) -> Unable:
+    """Word what kept this process from beginning: no task was in hand yet."""
+    log.warning("a worker cannot begin: %s", error, exc_info=error)
+    where = "a worker cannot begin"
+    known = f"{where}: {error}" if isinstance(error, LongtailError) else hindrance(where, error)
+    return Unable(known or f"{where}: {type(error).__name__}: {error}; mend that, {AGAIN}")
+
+
+def _end_without_memory(connection: Connection) -> NoReturn:
+    connection.send(OutOfMemory())
+    os._exit(_EXIT_OUT_OF_MEMORY)
+
+
+def _limit_address_space(memory_bytes: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _die_with_parent() -> None:

@@ -5,13 +5,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from curation.config import Config, apply_overrides, parse_yaml, validate
+from curation.dataset import DatasetInfo
 from curation.errors import ConfigError
 from curation.ingest.config import SourceConfig
 from curation.snapshot.config import SnapshotConfig
+from curation.urls import check_values
 from schemas import dataset as layout
+
+MEMORY_SHARDS = 6
+"""Shards that a worker's address space must hold: the files as they grow (twice), as a table, and
+as a Parquet file that grows, beside the libraries themselves."""
 
 
 class RunSettings(Config):
@@ -34,6 +40,27 @@ class RunSettings(Config):
     row_timeout_s: float = Field(default=60.0, gt=0)
 
 
+class NodeLimit(Config):
+    """How many nodes of a type an autoscaler may have, and what one of them holds.
+
+    Attributes:
+        count: Nodes in all, those alive among them.
+        cpus: Cores of one; null where a living node of the type tells its size.
+        gpus: GPUs of one; counted only beside `cpus`.
+    """
+
+    count: int = Field(ge=0)
+    cpus: float | None = Field(default=None, ge=0)
+    gpus: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_count(cls, value: Any) -> Any:
+        """Take a bare number as the count."""
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        return {"count": value} if is_number else value
+
+
 class RunConfig(Config):
     """How the pipeline runs; never part of any meaning.
 
@@ -47,7 +74,8 @@ class RunConfig(Config):
             autoscaler can add nodes.
         max_shard_rows: Rows of a shard; only for a new dataset.
         max_shard_bytes: Bytes of a shard's files; only for a new dataset.
-        max_nodes: Node type -> how many of it the autoscaler may have, where Ray cannot say.
+        max_nodes: Node type -> how many nodes of it the autoscaler may have, as a number or with
+            their size (`{count: 8, cpus: 64, gpus: 8}`), which a type needs that starts at zero.
     """
 
     workers: int | None = Field(default=None, ge=1)
@@ -57,8 +85,38 @@ class RunConfig(Config):
     task_timeout_s: float = Field(default=3600.0, gt=0)
     start_timeout_s: float | None = Field(default=None, gt=0)
     max_shard_rows: int = Field(default=layout.MAX_SHARD_ROWS, ge=1, le=65536)
-    max_shard_bytes: int = Field(default=layout.MAX_SHARD_BYTES, ge=1 << 20, le=1 << 30)
-    max_nodes: dict[str, int] = {}
+    max_shard_bytes: int = Field(
+        default=layout.MAX_SHARD_BYTES, ge=1 << 20, le=1 << 30, validate_default=True
+    )
+    max_nodes: dict[str, NodeLimit] = {}
+
+    @field_validator("max_shard_bytes")
+    @classmethod
+    def _fits_memory(cls, max_shard_bytes: int, info: ValidationInfo) -> int:
+        memory_bytes = info.data.get("memory_bytes")  # missing where it is itself refused
+        if memory_bytes is not None and memory_bytes < MEMORY_SHARDS * max_shard_bytes:
+            message = _too_large_shards(memory_bytes, max_shard_bytes)
+            raise ValueError(f"{message}, or make this smaller")
+        return max_shard_bytes
+
+
+def check_memory(run: RunConfig, info: DatasetInfo) -> None:
+    """Refuse workers that cannot hold the shards of an existing dataset, which keeps its limits.
+
+    Raises:
+        ConfigError: `run.memory_bytes` is less than six of the dataset's shards.
+    """
+    if run.memory_bytes < MEMORY_SHARDS * info.max_shard_bytes:
+        message = _too_large_shards(run.memory_bytes, info.max_shard_bytes)
+        raise ConfigError(f"dataset.json: max_shard_bytes: {message}")
+
+
+def _too_large_shards(memory_bytes: int, max_shard_bytes: int) -> str:
+    return (
+        f"run.memory_bytes = {memory_bytes} is less than {MEMORY_SHARDS} x {max_shard_bytes}; a "
+        "worker holds a shard's files several times over while it reads, packs and writes them, so "
+        f"set run.memory_bytes to {MEMORY_SHARDS * max_shard_bytes} or more"
+    )
 
 
 class PipelineConfig(Config):
@@ -97,10 +155,12 @@ def parse_pipeline(text: str, where: str, overrides: Sequence[str] = ()) -> Pipe
     """Read a pipeline file's text; `where` names it in errors.
 
     Raises:
-        ConfigError: One sentence for each problem.
+        ConfigError: One sentence for each problem; also where a URL has credentials in it.
     """
     try:
-        return validate(PipelineConfig, apply_overrides(parse_yaml(text, where), overrides), "")
+        values = apply_overrides(parse_yaml(text, where), overrides)
+        check_values(values)
+        return validate(PipelineConfig, values, "")
     except ConfigError as error:
         lines = [
             line if line.startswith((where, "--set")) else f"{where}: {line}"

@@ -7,20 +7,27 @@ share it, so both give the same answers.
   there is another.
 - A try is charged to the step that was running, for an exception, a time-out, or the death of a
   process on a live node. The charge is written before the next try.
-- Lost nodes and objects are free, up to a cap.
+- Lost nodes and objects are free, up to a cap. So is whatever keeps a worker from working at all,
+  a store that is not reachable or a model that does not load: after `MAX_HINDRANCES` in a row the
+  run ends, since the next task would fare no better.
 - At `MAX_TRIES` charges the step is quarantined for that shard; what reads it is blocked; the rest
   goes on.
 """
 
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from curation.errors import HinderedError
+from curation.pipeline.ready import Entry, ReadyTasks
 from curation.pipeline.tasks import StepResult, Task, TaskResult
 
 MAX_TRIES = 3
 MAX_FREE_TRIES = 20
+
+MAX_HINDRANCES = 3
+"""Tasks of a pool in a row that could not be worked on, before the run ends."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +43,6 @@ class Charge:
     code: str
     text: str
     worker: str
-
-
-@dataclass
-class _Entry:
-    task: Task
-    steps: tuple[str, ...]
-    avoid: set[str] = field(default_factory=set)
-    free_tries: int = 0
 
 
 Outcome = Literal["done", "quarantined", "blocked"]
@@ -76,6 +75,10 @@ class Dispatch:
         on_end: Called when a step has ended for good.
         is_made: Says of (task, step) whether its file exists; asked when a worker died, so that
             steps that it had finished are not charged.
+        on_answer: Called with every answer of a worker, before anything follows from it.
+
+    Attributes:
+        due: Step -> rows of all tasks that were added.
     """
 
     def __init__(
@@ -85,16 +88,22 @@ class Dispatch:
         on_charge: Callable[[Task, str, list[Charge], bool], None],
         on_end: Callable[[StepEnd], None],
         is_made: Callable[[Task, str], bool] = lambda task, step: False,
+        on_answer: Callable[[Task, TaskResult, str], None] = lambda task, result, worker: None,
     ) -> None:
         self._dependants = dependants
         self._prior = prior
         self._on_charge = on_charge
         self._on_end = on_end
         self._is_made = is_made
-        self._ready: dict[str, OrderedDict[str, _Entry]] = {}
-        self._waiting: dict[str, _Entry] = {}
-        self._running: dict[str, _Entry] = {}
+        self._on_answer = on_answer
+        self.due: Counter[str] = Counter()
+        self._ready: dict[str, ReadyTasks] = {}
+        self._running: dict[str, Entry] = {}
         self._ended: set[str] = set()
+        self._blocks: dict[str, list[Entry]] = {}
+        self._num_waiting: Counter[str] = Counter()
+        self._num_running: Counter[str] = Counter()
+        self._num_hindrances: Counter[str] = Counter()
         self._charges: dict[tuple[str, str], list[Charge]] = {}
         self._given_up: set[tuple[str, int | None]] = set()
 
@@ -102,11 +111,17 @@ class Dispatch:
 
     def add(self, task: Task) -> None:
         """Take in a task; it waits until every task that it names in `after` has ended."""
-        entry = _Entry(task, task.steps)
-        if all(key in self._ended for key in task.after):
+        entry = Entry(task, task.steps)
+        for step in task.steps:
+            self.due[step] += task.num_rows
+        blockers = set(task.after) - self._ended
+        if not blockers:
             self._queue(entry)
-        else:
-            self._waiting[task.key] = entry
+            return
+        entry.num_blockers = len(blockers)
+        for key in blockers:
+            self._blocks.setdefault(key, []).append(entry)
+        self._num_waiting[task.pool] += 1
 
     def next(self, worker: str, pool: str, *, alone: bool = False) -> Task | None:
         """Hand out the next task of `pool`, or nothing.
@@ -116,34 +131,96 @@ class Dispatch:
             pool: The pool that the worker belongs to.
             alone: There is no other worker, so one that failed at a task may try it again.
         """
-        queue = self._ready.get(pool, OrderedDict())
-        for key, entry in queue.items():
-            if alone or worker not in entry.avoid:
-                del queue[key]
-                self._running[key] = entry
-                return replace(entry.task, steps=entry.steps)
-        return None
+        queue = self._ready.get(pool)
+        entry = None if queue is None else queue.take(worker, alone=alone)
+        if entry is None:
+            return None
+        self._running[entry.task.key] = entry
+        self._num_running[pool] += 1
+        return replace(entry.task, steps=entry.steps)
 
     def count(self, pool: str | None = None) -> dict[str, int]:
         """Return how many tasks are ready, waiting and running, of one pool or of all."""
-        pools = self._ready if pool is None else {pool: self._ready.get(pool, OrderedDict())}
-        own = [*self._waiting.values()], [*self._running.values()]
+        queues = [q for name, q in self._ready.items() if pool in (None, name)]
         waiting, running = (
-            sum(1 for entry in group if pool is None or entry.task.pool == pool) for group in own
+            counts.total() if pool is None else counts[pool]
+            for counts in (self._num_waiting, self._num_running)
         )
-        ready = sum(len(queue) for queue in pools.values())
-        return {"ready": ready, "waiting": waiting, "running": running}
+        return {
+            "ready": sum(len(queue) for queue in queues),
+            "waiting": waiting,
+            "running": running,
+        }
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is ready, waiting or running."""
-        return not (any(self._ready.values()) or self._waiting or self._running)
+        return not any(self.count().values())
 
     # What happened -----------------------------------------------------------------------------
 
     def finished(self, key: str, result: TaskResult, worker: str) -> None:
-        """Take in a worker's answer: steps are done, or charged, or go again."""
+        """Take in a worker's answer: steps are done, or charged, or go again.
+
+        Raises:
+            HinderedError: Too many tasks in a row could not be worked on.
+        """
+        entry = self._leave(key)
+        self._on_answer(entry.task, result, worker)
+        if result.hindrance:
+            self._hindered(entry, result, worker)
+        else:
+            self._num_hindrances[entry.task.pool] = 0
+            self._settle(entry, result, worker)
+
+    def died(self, key: str, worker: str, code: str, text: str) -> None:
+        """Take in that a worker died on a live node, or did not answer.
+
+        Charged is the first step that it had not finished.
+        """
+        entry = self._leave(key)
+        steps: dict[str, StepResult] = {}
+        charged = False
+        for step in entry.steps:
+            if not charged and self._is_made(entry.task, step):
+                steps[step] = StepResult("done", entry.task.num_rows)
+            elif not charged:
+                steps[step] = StepResult("failed", code=code, text=text)
+                charged = True
+            else:
+                steps[step] = StepResult("skipped")
+        self._settle(entry, TaskResult(steps), worker)
+
+    def lost(self, key: str, worker: str, text: str) -> None:
+        """Put back, without a charge, a task whose node or input was lost, up to a cap."""
+        entry = self._running[key]
+        entry.free_tries += 1
+        if entry.free_tries > MAX_FREE_TRIES:
+            text = f"lost {entry.free_tries} times, last: {text}"
+            self.died(key, worker, "lost", text)
+            return
+        self._put_first(self._leave(key))
+
+    def unstarted(self, key: str) -> None:
+        """Put back a task that its worker had not begun."""
+        self._put_first(self._leave(key))
+
+    # Inside ------------------------------------------------------------------------------------
+
+    def _queue_of(self, entry: Entry) -> ReadyTasks:
+        return self._ready.setdefault(entry.task.pool, ReadyTasks())
+
+    def _put_first(self, entry: Entry) -> None:
+        self._queue_of(entry).put_first(entry)
+
+    def _leave(self, key: str) -> Entry:
+        """Return a running entry, which runs no longer."""
         entry = self._running.pop(key)
+        self._num_running[entry.task.pool] -= 1
+        return entry
+
+    def _settle(self, entry: Entry, result: TaskResult, worker: str) -> None:
+        """Do what follows from a try: charges are written, ends are told, the rest goes again."""
         again: list[str] = []
         for step in entry.steps:
             outcome = result.steps[step]
@@ -155,55 +232,35 @@ class Dispatch:
                     self._on_end(StepEnd(entry.task, step, "quarantined", outcome))
                 else:
                     again.append(step)
-                    entry.avoid.add(worker)
+                    entry.avoid |= {worker}
             else:
                 again.append(step)
         self._go_on(entry, again)
 
-    def died(self, key: str, worker: str, code: str, text: str) -> None:
-        """Take in that a worker died on a live node, or did not answer.
+    def _hindered(self, entry: Entry, result: TaskResult, worker: str) -> None:
+        """Put back, first and without a charge, what a worker could not work on.
 
-        Charged is the first step that it had not finished.
+        Another worker takes it if there is one: a single machine may be at fault.
         """
-        entry = self._running[key]
-        steps: dict[str, StepResult] = {}
-        charged = False
+        again = []
         for step in entry.steps:
-            if not charged and self._is_made(entry.task, step):
-                steps[step] = StepResult("done", entry.task.num_rows)
-            elif not charged:
-                steps[step] = StepResult("failed", code=code, text=text)
-                charged = True
+            outcome = result.steps.get(step)
+            if outcome is not None and outcome.status == "done":
+                self._on_end(StepEnd(entry.task, step, "done", outcome))
             else:
-                steps[step] = StepResult("skipped")
-        self.finished(key, TaskResult(steps), worker)
+                again.append(step)
+        entry.steps = tuple(again)
+        entry.avoid |= {worker}
+        if again:
+            self._put_first(entry)
+        else:
+            self._end(entry.task)
+        self._num_hindrances[entry.task.pool] += 1
+        if self._num_hindrances[entry.task.pool] >= MAX_HINDRANCES:
+            message = f"{result.hindrance} ({MAX_HINDRANCES} tasks in a row could not be worked on)"
+            raise HinderedError(message)
 
-    def lost(self, key: str, worker: str, text: str) -> None:
-        """Put back, without a charge, a task whose node or input was lost, up to a cap."""
-        entry = self._running[key]
-        entry.free_tries += 1
-        if entry.free_tries > MAX_FREE_TRIES:
-            text = f"lost {entry.free_tries} times, last: {text}"
-            self.died(key, worker, "lost", text)
-            return
-        del self._running[key]
-        self._put_first(entry)
-
-    def unstarted(self, key: str) -> None:
-        """Put back a task that its worker had not begun."""
-        self._put_first(self._running.pop(key))
-
-    # Inside ------------------------------------------------------------------------------------
-
-    def _queue_of(self, entry: _Entry) -> OrderedDict[str, _Entry]:
-        return self._ready.setdefault(entry.task.pool, OrderedDict())
-
-    def _put_first(self, entry: _Entry) -> None:
-        queue = self._queue_of(entry)
-        queue[entry.task.key] = entry
-        queue.move_to_end(entry.task.key, last=False)
-
-    def _queue(self, entry: _Entry) -> None:
+    def _queue(self, entry: Entry) -> None:
         """Make a task ready, unless all it would do is blocked."""
         steps = []
         for step in entry.steps:
@@ -213,7 +270,7 @@ class Dispatch:
                 steps.append(step)
         entry.steps = tuple(steps)
         if steps:
-            self._queue_of(entry)[entry.task.key] = entry
+            self._queue_of(entry).append(entry)
         else:
             self._end(entry.task)
 
@@ -231,7 +288,7 @@ class Dispatch:
                 self._given_up.add((step, None))
         return given_up
 
-    def _go_on(self, entry: _Entry, steps: list[str]) -> None:
+    def _go_on(self, entry: Entry, steps: list[str]) -> None:
         entry.steps = tuple(steps)
         if steps:
             self._queue(entry)
@@ -240,7 +297,8 @@ class Dispatch:
 
     def _end(self, task: Task) -> None:
         self._ended.add(task.key)
-        free = [e for e in self._waiting.values() if all(k in self._ended for k in e.task.after)]
-        for entry in free:
-            self._waiting.pop(entry.task.key, None)
-            self._queue(entry)
+        for entry in self._blocks.pop(task.key, ()):
+            entry.num_blockers -= 1
+            if not entry.num_blockers:
+                self._num_waiting[entry.task.pool] -= 1
+                self._queue(entry)

@@ -9,7 +9,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -20,15 +20,22 @@ from curation import pixels
 from curation.dataset import Dataset
 from curation.errors import ConservationError, ContractError
 from curation.fingerprint import pretty_json
-from curation.ingest.load import LOAD_COLUMNS, load_bytes
+from curation.ingest.load import LOAD_COLUMNS, load_bytes, reading_protocols
 from curation.ingest.make_shard import make_image_shard
 from curation.ingest.tombstones import read_tombstones
 from curation.pipeline import fit, relation
+from curation.pipeline.hindrance import hindrance, setup_hindrance
 from curation.pipeline.instances import Instance
-from curation.pipeline.progress import OUTSIDE, PIXELS, Progress
+from curation.pipeline.progress import BEGINNING, OUTSIDE, PIXELS, Progress
 from curation.pipeline.stage import ERROR, Shard, Stage, run_stage, with_identity
 from curation.pipeline.tasks import StepResult, Task, TaskResult, WorkerSpec
-from curation.tables import IMAGE_ROW_GROUP, from_parquet, read_table, write_table
+from curation.tables import (
+    IMAGE_ROW_GROUP,
+    create_table,
+    from_parquet,
+    read_table,
+    write_table,
+)
 from schemas import dataset as paths
 from schemas.columns import IDENTITY
 from schemas.error_codes import error_code
@@ -66,13 +73,21 @@ class Executor:
     Args:
         spec: What the worker knows.
         progress: Where to say which row is in hand.
+        stages: Stages that an executor before this one has set up; a fit changes the specification,
+            not the models that are loaded.
+
+    Attributes:
+        stages: `<instance>/<fingerprint>` -> the stage, set up.
     """
 
-    def __init__(self, spec: WorkerSpec, progress: Progress) -> None:
+    def __init__(
+        self, spec: WorkerSpec, progress: Progress, stages: Mapping[str, Stage[Any]] | None = None
+    ) -> None:
         self.spec = spec
         self.progress = progress
         self.dataset = Dataset.open(spec.dataset_url)
-        self._stages: dict[str, Stage[Any]] = {}
+        self.stages: dict[str, Stage[Any]] = dict(stages or {})
+        self._hindrance = ""
 
     def run(self, task: Task, marks: Marks, only_row: int | None = None) -> TaskResult:
         """Do `task` and write its files.
@@ -80,21 +95,18 @@ class Executor:
         Args:
             task: What to do.
             marks: Rows that must not be touched again.
-            only_row: Work on this row alone and write nothing, to find out whether the row by
-                itself times out or runs out of memory.
+            only_row: Work on this row alone and write no step, to find out whether the row by
+                itself crashes, times out or runs out of memory.
         """
         started = time.perf_counter()
+        self._hindrance = ""
         if task.kind == "shard":
             result = self._run_shard(task, marks, only_row)
         else:
             self.progress.at(0)
             result = TaskResult({task.steps[0]: self._run_whole(task)})
-        return TaskResult(
-            result.steps,
-            time.perf_counter() - started,
-            result.restarts,
-            result.decode_seconds,
-        )
+        seconds = time.perf_counter() - started
+        return replace(result, seconds=seconds, hindrance=self._hindrance)
 
     # Fits and relations ------------------------------------------------------------------------
 
@@ -113,7 +125,7 @@ class Executor:
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 (becomes a charge, with the words in the log)
-            return _failure(instance.name, task.name, error)
+            return self._trouble(instance.name, task.name, error)
         return StepResult("done", num_rows, seconds=time.perf_counter() - started)
 
     # Shards ------------------------------------------------------------------------------------
@@ -133,6 +145,7 @@ class Executor:
         num_rows = 0
         if steps:
             try:
+                self.progress.at(steps[0].index)
                 inputs = self._read_inputs(task.shard, steps)
                 for part in self._small_slices(task.shard, images, steps, only_row):
                     num_rows += len(part)
@@ -142,7 +155,7 @@ class Executor:
             except Exception as error:  # noqa: BLE001 (becomes a charge against the first)
                 for step in steps:
                     step.failure = StepResult("skipped")
-                steps[0].failure = _failure(steps[0].instance.name, task.name, error)
+                steps[0].failure = self._trouble(steps[0].instance.name, task.name, error)
         for step in steps:
             if only_row is not None:
                 results[step.instance.name] = StepResult("skipped")
@@ -155,11 +168,9 @@ class Executor:
     def _ingest(self, task: Task, shard: int) -> tuple[pa.Table | None, StepResult]:
         started = time.perf_counter()
         path = paths.images_path(shard)
-        if self.dataset.store.exists(path):
-            # Made before this task's process died: what was read then stands.
-            source_error = read_table(self.dataset.store, path, ["source_error"])["source_error"]
-            return None, StepResult("done", len(source_error), _count_errors(source_error))
         try:
+            if self.dataset.store.exists(path):
+                return None, self._standing(path)  # made before this task's process died
             assert task.work_list is not None
             rows = self.dataset.read_list(*task.work_list)
             rows = rows.filter(pc.equal(rows["shard"], shard))
@@ -168,13 +179,23 @@ class Executor:
             if len(images) != len(rows):
                 message = f"ingest: {len(rows)} files listed, {len(images)} rows made"
                 raise ConservationError(message)
-            write_table(self.dataset.store, path, images)
+            if not create_table(self.dataset.store, path, images):
+                return None, self._standing(path)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 (becomes a charge, with the words in the log)
-            return None, _failure(paths.IMAGES, task.name, error)
+            return None, self._trouble(paths.IMAGES, task.name, error)
         errors = _count_errors(images["source_error"])
         return images, StepResult("done", len(images), errors, time.perf_counter() - started)
+
+    def _standing(self, path: str) -> StepResult:
+        """Answer for an image shard that is there: the first one stands, whoever made it.
+
+        Two writers differ at most in rows with passing errors. Had the second one replaced the
+        file, stages that read the first would not fit to it.
+        """
+        source_error = read_table(self.dataset.store, path, ["source_error"])["source_error"]
+        return StepResult("done", len(source_error), _count_errors(source_error))
 
     def _set_up(self, task: Task, results: dict[str, StepResult]) -> list[_Step]:
         steps: list[_Step] = []
@@ -183,16 +204,18 @@ class Executor:
             if name == paths.IMAGES:
                 continue
             instance = self.spec.instance(name)
-            self.progress.at(index)
             if any(i in results and results[i].status != "done" for i in instance.inputs.values()):
                 results[name] = StepResult("skipped")
                 continue
+            self.progress.at(index, BEGINNING)
             try:
                 stage = self._stage(instance)
             except MemoryError:
                 raise
-            except Exception as error:  # noqa: BLE001 (becomes a charge)
-                results[name] = _failure(name, task.name, error)
+            except Exception as error:
+                log.warning("%s cannot be set up: %s", name, error, exc_info=error)
+                self._hindrance = self._hindrance or setup_hindrance(name, error)
+                results[name] = StepResult("skipped")
                 continue
             spec = stage.pixels()
             if spec is not None and spec not in specs:
@@ -204,14 +227,14 @@ class Executor:
 
     def _stage(self, instance: Instance) -> Stage[Any]:
         key = f"{instance.name}/{instance.fingerprint}"
-        if key not in self._stages:
+        if key not in self.stages:
             artifact = None
             if instance.artifact is not None:
                 artifact = fit.read_artifact(self.dataset, instance.name, instance.artifact)
             stage = instance.make(artifact)
             stage.setup()
-            self._stages[key] = stage
-        return self._stages[key]
+            self.stages[key] = stage
+        return self.stages[key]
 
     def _read_inputs(self, shard: int, steps: Sequence[_Step]) -> dict[str, pa.Table]:
         """Read, for each instance outside this task, the columns that the steps want."""
@@ -304,7 +327,7 @@ class Executor:
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 (becomes a charge)
-                step.failure = _failure(step.instance.name, f"shard {shard}", error)
+                step.failure = self._trouble(step.instance.name, f"shard {shard}", error)
                 continue
             finally:
                 step.seconds += time.perf_counter() - begun
@@ -320,7 +343,7 @@ class Executor:
         self, images: pa.Table, rows: Sequence[int], marks: Marks
     ) -> list[list[pixels.View | str]]:
         """Return, for each row, its view or error for every spec that is due."""
-        protocols = self.spec.source.protocols if self.spec.source is not None else ("file",)
+        protocols = reading_protocols(self.spec.source)
         self.progress.at(PIXELS)
         data = load_bytes(images, protocols)
         views: list[list[pixels.View | str]] = []
@@ -344,21 +367,30 @@ class Executor:
         schema = step.instance.disk_schema()
         metadata = {"table": name, "stage": step.stage.name}
         schema = schema.with_metadata(metadata)
-        table = pa.concat_tables(step.parts) if step.parts else schema.empty_table()
-        table = pa.Table.from_arrays(table.combine_chunks().columns, schema=schema)
-        if len(table) != num_rows:
-            message = f"{name}, shard {shard}: {num_rows} rows in, {len(table)} rows out"
-            raise ConservationError(message)
         fingerprint = step.instance.fingerprint
         try:
+            table = pa.concat_tables(step.parts) if step.parts else schema.empty_table()
+            table = pa.Table.from_arrays(table.combine_chunks().columns, schema=schema)
+            if len(table) != num_rows:
+                message = f"{name}, shard {shard}: {num_rows} rows in, {len(table)} rows out"
+                raise ConservationError(message)
             write_lineage(self.dataset, step.instance)
             write_table(self.dataset.store, paths.instance_path(name, fingerprint, shard), table)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 (becomes a charge)
-            return _failure(name, f"shard {shard}", error)
+            return self._trouble(name, f"shard {shard}", error)
         errors = _count_errors(table[f"{name}_{ERROR}"])
         return StepResult("done", len(table), errors, step.seconds)
+
+    def _trouble(self, step: str, where: str, error: Exception) -> StepResult:
+        """Turn an exception into a charge, or into the task's hindrance if no shard is at fault."""
+        log.warning("%s, %s: %s", step, where, error, exc_info=error)
+        if sentence := hindrance(f"{step}, {where}", error):
+            self._hindrance = self._hindrance or sentence
+            return StepResult("skipped")
+        code = "contract" if isinstance(error, ContractError) else "exception"
+        return StepResult("failed", code=code, text=f"{type(error).__name__}: {error}"[:1000])
 
 
 def write_lineage(dataset: Dataset, instance: Instance) -> None:
@@ -402,9 +434,3 @@ def _input_table(
 def _count_errors(column: pa.ChunkedArray) -> dict[str, int]:
     counts = Counter(error_code(text) for text in column.to_pylist() if text is not None)
     return dict(sorted(counts.items()))
-
-
-def _failure(step: str, where: str, error: Exception) -> StepResult:
-    log.warning("%s, %s: %s", step, where, error, exc_info=error)
-    code = "contract" if isinstance(error, ContractError) else "exception"
-    return StepResult("failed", code=code, text=f"{type(error).__name__}: {error}"[:1000])

@@ -1,4 +1,4 @@
-"""Fitted models: drawing the sample, fitting, and pinning the artefact.
+"""Fitted models: fitting on a sample, and pinning the artefact.
 
 The artefact is written first and the pin last, by exclusive create: of two runs that fit at the
 same time, one pin stands and both go on with it.
@@ -7,19 +7,13 @@ same time, one pin stands and both go on with it.
 import json
 from collections.abc import Mapping
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from curation.dataset import Dataset
-from curation.draw import draw_hashes
-from curation.errors import LongtailError
+from curation.errors import DatasetError, LongtailError
 from curation.fingerprint import digest_files, pretty_json
+from curation.pipeline.fit_sample import draw_sample
 from curation.pipeline.instances import Instance
 from curation.pipeline.stage import FittedStage
-from curation.tables import read_table
 from schemas import dataset as paths
-from schemas.columns import IMAGE_ID
 
 
 class NothingToFitError(LongtailError):
@@ -39,16 +33,17 @@ def read_artifact(dataset: Dataset, instance: str, digest: str) -> dict[str, byt
     """Read a fitted artefact's files and check them against their digest.
 
     Raises:
-        LongtailError: Files are missing or were changed.
+        DatasetError: Files are missing or were changed.
     """
     folder = paths.artifact_folder(instance, digest)
     files = {name: dataset.store.read(f"{folder}/{name}") for name in dataset.store.names(folder)}
     if digest_files(files) != digest:
         message = (
             f"{dataset.store.url}/{folder}: the artefact is missing or was changed; restore it, "
-            f"or name another one with `artifact:` in the pipeline"
+            f"name another one with `stages.{instance}.artifact` in the pipeline, or delete its "
+            "file in pins/ to fit anew"
         )
-        raise LongtailError(message)
+        raise DatasetError(message)
     return files
 
 
@@ -84,79 +79,3 @@ def run_fit(dataset: Dataset, instance: Instance, instances: Mapping[str, Instan
     }
     dataset.store.create(paths.pin_path(instance.meaning.fit_key()), pretty_json(pin))
     return len(sample)
-
-
-def draw_sample(
-    dataset: Dataset,
-    instance: Instance,
-    instances: Mapping[str, Instance],
-    reads: tuple[str, ...],
-    size: int,
-    seed: int,
-) -> pa.Table:
-    """Return the `size` rows with the smallest hash(image_id, seed), in that order.
-
-    Every image counts once, however often it was ingested; rows with a null in `reads` do not
-    count. Shards are read one at a time, so memory holds one sample and one shard.
-    """
-    owners: dict[str, list[tuple[str, str]]] = {}
-    for logical in reads:
-        owner, column = instance.source_of(logical)
-        owners.setdefault(owner, []).append((logical, column))
-    kept: pa.Table | None = None
-    for shard in _complete_shards(dataset, owners, instances):
-        table = _read_shard(dataset, owners, instances, shard)
-        valid = np.ones(len(table), dtype=bool)
-        for logical in reads:
-            valid &= table[logical].is_valid().to_numpy()
-        table = table.filter(pa.array(valid))
-        hashes = draw_hashes(table["image_id"].to_pylist(), seed)
-        table = table.append_column("draw", pa.array(hashes, pa.uint64()))
-        kept = table if kept is None else pa.concat_tables([kept, table])
-        order = pc.sort_indices(kept, [("draw", "ascending"), ("image_id", "ascending")])
-        kept = _first_of_each(kept.take(order)).slice(0, size)
-    if kept is None:
-        fields = [IMAGE_ID, *(pa.field(logical, pa.null()) for logical in reads)]
-        return pa.schema(fields).empty_table()
-    return kept.drop_columns(["draw"]).combine_chunks()
-
-
-def _complete_shards(
-    dataset: Dataset, owners: Mapping[str, object], instances: Mapping[str, Instance]
-) -> list[int]:
-    found = set(dataset.image_shards())
-    for owner in owners:
-        if owner != paths.IMAGES:
-            found &= set(dataset.instance_shards(owner, instances[owner].fingerprint))
-    return sorted(found)
-
-
-def _read_shard(
-    dataset: Dataset,
-    owners: Mapping[str, list[tuple[str, str]]],
-    instances: Mapping[str, Instance],
-    shard: int,
-) -> pa.Table:
-    result: pa.Table | None = None
-    for owner, columns in owners.items():
-        if owner == paths.IMAGES:
-            path = paths.images_path(shard)
-        else:
-            path = paths.instance_path(owner, instances[owner].fingerprint, shard)
-        names = [column for _, column in columns]
-        table = read_table(dataset.store, path, [IMAGE_ID.name, *names])
-        if result is None:
-            result = table.select([IMAGE_ID.name])
-        for logical, column in columns:
-            result = result.append_column(logical, table[column])
-    assert result is not None
-    return result
-
-
-def _first_of_each(table: pa.Table) -> pa.Table:
-    """Drop repeats of an image id; equal ids stand side by side."""
-    if len(table) < 2:
-        return table
-    ids = table["image_id"].to_numpy(zero_copy_only=False)
-    first = np.concatenate([[True], ids[1:] != ids[:-1]])
-    return table.filter(pa.array(first))

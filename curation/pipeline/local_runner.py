@@ -54,7 +54,11 @@ class LocalRunner:
         feed: Feed | None,
         on_tick: Callable[[], None],
     ) -> None:
-        """Work until `dispatch` is idle and `feed` is done; see `Runner.run`."""
+        """Work until `dispatch` is idle and `feed` is done; see `Runner.run`.
+
+        Whatever ends it early, Ctrl-C or an error of the listing, ends the children at once; the
+        tasks that they had in hand have no result, and are due again in the next run.
+        """
         workers = [self._worker(pool, n) for pool in pools for n in range(_size(pool))]
         running: dict[Future[TaskResult], tuple[_Local, Task]] = {}
         try:
@@ -87,7 +91,8 @@ class LocalRunner:
         name = f"{pool.name}-{number}"
         if name not in self._workers:
             thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-            self._workers[name] = _Local(name, pool.name, ShardWorker(pool.memory_bytes), thread)
+            worker = ShardWorker(pool.memory_bytes, limit_address_space=pool.gpus == 0)
+            self._workers[name] = _Local(name, pool.name, worker, thread)
         return self._workers[name]
 
     def _hand_out(

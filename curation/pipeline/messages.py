@@ -6,6 +6,11 @@ from curation.pipeline.tasks import Task, TaskResult, WorkerSpec
 
 
 @dataclass(frozen=True)
+class Ready:
+    """First word of a child: its imports are done, it can be asked."""
+
+
+@dataclass(frozen=True)
 class Request:
     """What the supervisor asks for; `spec` is sent once and whenever it has changed."""
 
@@ -20,4 +25,11 @@ class OutOfMemory:
     """Answer of a child whose allocation was refused; it ends after saying so."""
 
 
-Answer = TaskResult | OutOfMemory
+@dataclass(frozen=True)
+class Unable:
+    """Answer of a child that could not begin; `text` is the sentence that a person needs."""
+
+    text: str
+
+
+Answer = Ready | TaskResult | OutOfMemory | Unable

@@ -14,6 +14,8 @@ PIXELS = -1
 """The step number of the shared decode."""
 OUTSIDE = -1
 """The row number while no row is in hand."""
+BEGINNING = -2
+"""The row number before work begins: while a stage is set up, no shard is at fault."""
 
 
 @dataclass(frozen=True)

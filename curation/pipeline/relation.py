@@ -1,9 +1,9 @@
 """Whole-dataset answers on disk: blocks, their edges, and the groups of a set of shards.
 
 A relation is computed in two steps. Edges belong to a pair of blocks, which are runs of consecutive
-shards of one ingest; their file names are digests of what was read, so an edge file is kept for
-ever, and one more ingest adds blocks without changing any. Groups belong to a set of shards and are
-made anew for each, from all rows and all edges:
+shards of one ingest, and are made for several pairs in one task. Their file names are digests of
+what was read, so an edge file is kept for ever, and one more ingest adds blocks without changing
+any. Groups belong to a set of shards and are made anew for each, from all rows and all edges:
 
     relations/<instance>/<fingerprint>/edges/<a>-<b>.parquet
     relations/<instance>/<fingerprint>/<shard set>/rows-<group>.parquet
@@ -33,9 +33,8 @@ FORMAT = 1
 
 def edges_path(instance: Instance, left: Block, right: Block) -> str:
     """Return where the edges of two blocks lie; of a block with itself where both are the same."""
-    left, right = sorted((left, right), key=_order)
     folder = layout.relation_folder(instance.name, instance.fingerprint)
-    return f"{folder}/edges/{left.name}-{right.name}.parquet"
+    return f"{folder}/edges/{_edges_name(left, right)}"
 
 
 def rows_path(instance: str, fingerprint: str, name: str, group: int) -> str:
@@ -59,7 +58,7 @@ def missing_edges(
         (left, right)
         for position, left in enumerate(ordered)
         for right in ordered[position:]
-        if edges_path(instance, left, right).rsplit("/", 1)[-1] not in there
+        if _edges_name(left, right) not in there
     ]
 
 
@@ -73,10 +72,13 @@ def make_edges(
     dataset: Dataset,
     instance: Instance,
     instances: Mapping[str, Instance],
-    left: Block,
-    right: Block,
+    block: Block,
+    others: Sequence[Block],
 ) -> int:
-    """Compute and put the edges of two blocks, or within one where both are the same.
+    """Compute and put the edges between a block and each of others, or within it where they meet.
+
+    The block is read once and each of the others once, one at a time. Every pair is put as soon as
+    it is made, so a later try goes on after it.
 
     Returns:
         The number of edges.
@@ -85,13 +87,20 @@ def make_edges(
         StorageError: A shard was rewritten since the blocks were made.
         ContractError: The stage returned other columns than it declared.
     """
-    left, right = sorted((left, right), key=_order)
     stage = _stage(instance)
-    other = None if left == right else read_block(dataset, instance, instances, right)
-    edges = stage.edges(read_block(dataset, instance, instances, left), other)
-    path = edges_path(instance, left, right)
-    write_table(dataset.store, path, _conform(instance, edges, stage.edge_schema(), None))
-    return len(edges)
+    rows = read_block(dataset, instance, instances, block)
+    num_edges = 0
+    for other in others:
+        sides: tuple[pa.Table, pa.Table | None]
+        if other == block:
+            sides = rows, None
+        else:
+            there = read_block(dataset, instance, instances, other)
+            sides = (rows, there) if _order(block) < _order(other) else (there, rows)
+        edges = _conform(instance, stage.edges(*sides), stage.edge_schema(), None)
+        write_table(dataset.store, edges_path(instance, block, other), edges)
+        num_edges += len(edges)
+    return num_edges
 
 
 def make_groups(
@@ -148,9 +157,18 @@ def make_groups(
 def run_edges(
     dataset: Dataset, instance: Instance, instances: Mapping[str, Instance], names: Sequence[str]
 ) -> int:
-    """Make the edges of the one or two blocks called `names`; return how many there are."""
-    left, right = Block(names[0]), Block(names[-1])
-    return make_edges(dataset, instance, instances, left, right)
+    """Make the edges of the first block called in `names` with each of the others.
+
+    What is there already, from an earlier try, is left as it is.
+
+    Returns:
+        The number of edges that were made.
+    """
+    block, *others = (Block(name) for name in names)
+    missing = [
+        other for other in others if not dataset.store.exists(edges_path(instance, block, other))
+    ]
+    return make_edges(dataset, instance, instances, block, missing) if missing else 0
 
 
 def run_groups(dataset: Dataset, instance: Instance, instances: Mapping[str, Instance]) -> int:
@@ -210,6 +228,12 @@ def read_relation(
     table = read_relation_group(dataset, instance, fingerprint, name, group, wanted)
     table = table.filter(pc.equal(table["shard"], shard))
     return table if columns is None else table.select(list(columns))
+
+
+def _edges_name(left: Block, right: Block) -> str:
+    """Return the file name of the edges of two blocks, in whichever order."""
+    left, right = sorted((left, right), key=_order)
+    return f"{left.name}-{right.name}.parquet"
 
 
 def _edge_tables(

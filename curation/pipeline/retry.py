@@ -1,6 +1,6 @@
 """Trying again what failed for a passing reason: one of the three ways a file is ever rewritten."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,8 +8,9 @@ import pyarrow.compute as pc
 from curation.dataset import Dataset
 from curation.ingest.config import SourceConfig
 from curation.ingest.make_shard import make_image_shard
-from curation.ingest.tombstones import read_tombstones
+from curation.ingest.tombstones import Tombstones, read_tombstones
 from curation.pipeline.instances import Instance
+from curation.pipeline.readers import Readers
 from curation.pipeline.stage import ERROR
 from curation.tables import read_table, write_table
 from schemas import dataset as paths
@@ -24,30 +25,56 @@ def retry_transient(
 ) -> dict[str, int]:
     """Clear the way for another try at every row with a transient error.
 
-    Of each shard concerned, the files of every instance that reads it are deleted first, then the
-    file itself is deleted or, for images, replaced: whenever this stops in the middle, the next
-    plan finds files missing and nothing wrong. Images are read again row by row, so a source that
-    has lost files since costs none of the rows that were taken in.
+    Of each shard concerned, the files of everything that was ever computed from it are deleted
+    first, whichever pipeline and fingerprint they belong to; then the file itself is deleted or,
+    for images, replaced: whenever this stops in the middle, the next plan finds files missing and
+    nothing wrong. Images are read again row by row, so a source that has lost files since costs
+    none of the rows that were taken in.
 
     Returns:
         Instance -> shards to be made again; `images` for those replaced.
     """
     cleared: dict[str, int] = {}
-    if source is not None:
-        for shard in dataset.image_shards():
-            rows = _transient_rows(dataset, paths.images_path(shard), "source_error")
-            if rows and _read_again(dataset, source, instances, shard, rows):
-                cleared[paths.IMAGES] = cleared.get(paths.IMAGES, 0) + 1
+    readers = Readers(dataset)
+    if source is not None and (replaced := _retry_images(dataset, source, readers)):
+        cleared[paths.IMAGES] = replaced
     for instance in instances:
         if instance.is_relation or not instance.is_ready:
             continue
+        folders = readers.of(instance.name, instance.fingerprint)
         for shard in dataset.instance_shards(instance.name, instance.fingerprint):
             path = paths.instance_path(instance.name, instance.fingerprint, shard)
             if _transient_rows(dataset, path, f"{instance.name}_{ERROR}"):
-                _delete_readers(dataset, instances, instance.name, shard)
+                _delete(dataset, folders, shard)
                 dataset.store.delete(path)
                 cleared[instance.name] = cleared.get(instance.name, 0) + 1
     return cleared
+
+
+def _retry_images(dataset: Dataset, source: SourceConfig, readers: Readers) -> int:
+    """Replace what can be read now; return in how many shards there was something."""
+    found = {
+        shard: rows
+        for shard in dataset.image_shards()
+        if (rows := _transient_rows(dataset, paths.images_path(shard), "source_error"))
+    }
+    if not found:
+        return 0
+    lists = dataset.listed_shards()
+    tombstones = read_tombstones(dataset)
+    folders = readers.of_images()
+    num_replaced = 0
+    for shard, rows in found.items():
+        lines = dataset.read_list(*lists[shard])
+        lines = lines.filter(pc.equal(lines["shard"], shard)).take(pa.array(rows, pa.int64()))
+        if lines["source_name"][0].as_py() != source.name:
+            continue  # its own pipeline knows where to look
+        images = _read_again(dataset, source, tombstones, shard, rows, lines)
+        if images is not None:
+            _delete(dataset, folders, shard)
+            write_table(dataset.store, paths.images_path(shard), images)
+            num_replaced += 1
+    return num_replaced
 
 
 def _transient_rows(dataset: Dataset, path: str, column: str) -> list[int]:
@@ -58,15 +85,13 @@ def _transient_rows(dataset: Dataset, path: str, column: str) -> list[int]:
 def _read_again(
     dataset: Dataset,
     source: SourceConfig,
-    instances: Sequence[Instance],
+    tombstones: Tombstones,
     shard: int,
     rows: Sequence[int],
-) -> bool:
-    """Replace those rows of an image shard that can be read now; say whether there were any."""
-    seq, number = dataset.listed_shards()[shard]
-    lines = dataset.read_list(seq, number)
-    lines = lines.filter(pc.equal(lines["shard"], shard)).take(pa.array(rows, pa.int64()))
-    made = make_image_shard(lines, source, read_tombstones(dataset))
+    lines: pa.Table,
+) -> pa.Table | None:
+    """Return an image shard with those rows that can be read now; null where none can."""
+    made = make_image_shard(lines, source, tombstones)
     errors = made["source_error"].to_pylist()
     good = [
         position
@@ -74,25 +99,15 @@ def _read_again(
         if text is None or (error_code(text) != _NEEDS_LISTING and not is_transient(text))
     ]
     if not good:
-        return False
+        return None
     old = dataset.read_images(shard)
     order = list(range(len(old)))
     for position in good:
         order[rows[position]] = len(old) + position
-    images = pa.concat_tables([old, made]).take(pa.array(order, pa.int64()))
-    _delete_readers(dataset, instances, paths.IMAGES, shard)
-    write_table(dataset.store, paths.images_path(shard), images)
-    return True
+    return pa.concat_tables([old, made]).take(pa.array(order, pa.int64()))
 
 
-def _delete_readers(dataset: Dataset, instances: Sequence[Instance], name: str, shard: int) -> None:
-    """Delete one shard's file of everything that reads `name`, the last readers first."""
-    readers = {name}
-    for instance in instances:
-        stage = instance.make()
-        images = stage.pixels() is not None or any(r.startswith("images.") for r in stage.reads())
-        if readers & set(instance.inputs.values()) or (images and paths.IMAGES in readers):
-            readers.add(instance.name)
-    for instance in reversed(instances):
-        if instance.name in readers - {name} and not instance.is_relation and instance.is_ready:
-            dataset.store.delete(paths.instance_path(instance.name, instance.fingerprint, shard))
+def _delete(dataset: Dataset, folders: Iterable[str], shard: int) -> None:
+    """Delete one shard's file in each of the folders."""
+    for folder in folders:
+        dataset.store.delete(f"{folder}/{paths.shard_file(shard)}")

@@ -10,7 +10,7 @@ column name; the pipeline binds logical names to instances.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -22,6 +22,7 @@ from curation.config import Config, nearest, validate
 from curation.errors import ConfigError, ContractError
 from curation.pixels import PixelSpec, View
 from schemas.columns import IDENTITY
+from schemas.error_codes import is_row_error
 
 C = TypeVar("C", bound=Config)
 
@@ -99,6 +100,11 @@ class Stage(ABC, Generic[C]):
 
     A row that cannot be processed gets nulls and a reason in `error`; raising fails the whole
     shard, which the runner tries again and, after three tries, puts into quarantine.
+
+    So every row is one of two kinds. Either `error` is null and at least one other column has a
+    value; single values may be missing, and the column's `doc` says when. Or `error` is
+    `code: text` with a code of `schemas.error_codes`, and all other columns are null. Where a stage
+    may find nothing in a good row, a column of its own says so: a count of 0, an empty list.
 
     Attributes:
         name: `[a-z_]+`; the key in YAML.
@@ -255,7 +261,8 @@ def run_stage(stage: Stage[Any], shard: Shard, marks: Mapping[int, str] | None =
 
     Raises:
         ContractError: Names the stage and the column that is missing, unexpected, of the wrong type
-            or length, not finite, or null without a reason.
+            or length, or not finite; or the row that has neither values nor a reason, values beside
+            a reason, or a reason that is none of `schemas.error_codes`.
     """
     schema = stage.writes()
     total = len(shard)
@@ -272,6 +279,7 @@ def run_stage(stage: Stage[Any], shard: Shard, marks: Mapping[int, str] | None =
         )
     result = stage.process(shard) if len(shard) or not marked else schema.empty_table()
     _check(stage.name, schema, result, len(shard))
+    _check_reasons(stage.name, result, shard.table["row"])
     result = pa.Table.from_arrays([result[f.name] for f in schema], schema=schema)
     if marked:
         assert marks is not None
@@ -309,6 +317,54 @@ def _check(name: str, schema: pa.Schema, result: pa.Table, num_rows: int) -> Non
         if not _finite(column):
             message = f"{where}: NaN or infinity; write null and a reason instead"
             raise ContractError(message)
+
+
+def _check_reasons(name: str, result: pa.Table, rows: pa.ChunkedArray) -> None:
+    """Refuse rows without values and reason, with both, and reasons outside the vocabulary."""
+    if ERROR not in result.column_names:
+        return
+    reasons = result[ERROR]
+    owned = [result[column] for column in result.column_names if column != ERROR]
+    empty = _all_null(owned, len(result))
+    failed = pc.is_valid(reasons)
+    silent = pc.and_(empty, pc.invert(failed))
+    if owned and (row := _first(silent, rows)) is not None:
+        message = (
+            f"stage {name}, row {row}: every column is null and so is {ERROR}; say why with "
+            "schemas.error_codes.row_error"
+        )
+        raise ContractError(message)
+    if (row := _first(pc.and_(failed, pc.invert(empty)), rows)) is not None:
+        both = next(
+            column
+            for column in result.column_names
+            if column != ERROR and _first(pc.and_(failed, pc.is_valid(result[column])), rows) == row
+        )
+        message = (
+            f"stage {name}, column {both}, row {row}: has a value beside an {ERROR}; a row with a "
+            "reason has nulls"
+        )
+        raise ContractError(message)
+    for reason in pc.unique(reasons).to_pylist():
+        if reason is not None and not is_row_error(reason):
+            message = (
+                f"stage {name}, column {ERROR}: {reason[:80]!r} is no `code: text` of "
+                "schemas.error_codes; word it with row_error"
+            )
+            raise ContractError(message)
+
+
+def _all_null(columns: Sequence[pa.ChunkedArray], num_rows: int) -> pa.ChunkedArray:
+    empty = pa.chunked_array([pa.repeat(True, num_rows)])
+    for column in columns:
+        empty = pc.and_(empty, pc.is_null(column))
+    return empty
+
+
+def _first(wanted: pa.ChunkedArray, rows: pa.ChunkedArray) -> int | None:
+    """Return the number of the first row for which `wanted` is true."""
+    position = pc.index(wanted, True).as_py()
+    return None if position < 0 else int(rows[position].as_py())
 
 
 def _finite(column: pa.ChunkedArray) -> bool:

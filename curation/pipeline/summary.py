@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curation.pipeline.dispatch import StepEnd
+from curation.pipeline.tasks import TaskResult
 
 
 @dataclass
@@ -52,7 +53,8 @@ class RunSummary:
         waves: How many times it planned and ran.
         complete: Whether everything that the pipeline promises now exists.
         left: Instance -> why it is not complete.
-        facts: What the runner noticed: charges, restarts, lost nodes, watchdog lines.
+        facts: What was noticed, where there was any: `charges`; `restarts` of children; and
+            `hindrances`, tasks that could not be worked on and went back without a charge.
     """
 
     run_id: str
@@ -73,7 +75,7 @@ class RunSummary:
     @property
     def did_nothing(self) -> bool:
         """Whether there was nothing to do."""
-        return not self.steps
+        return not self.waves
 
     def take(self, end: StepEnd) -> None:
         """Count a step that has ended."""
@@ -87,6 +89,13 @@ class RunSummary:
             step.quarantined[end.task.name] = f"{end.result.code}: {end.result.text}"
         else:
             step.blocked += 1
+
+    def answered(self, result: TaskResult) -> None:
+        """Count what a worker's answer says besides its steps."""
+        if result.restarts:
+            self.facts["restarts"] += result.restarts
+        if result.hindrance:
+            self.facts["hindrances"] += 1
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON, as it is stored."""
@@ -120,5 +129,7 @@ class RunSummary:
             )
             if step.blocked:
                 lines.append(f"{name}: {step.blocked:,} tasks wait for something given up")
+        if restarts := self.facts["restarts"]:
+            lines.append(f"{restarts:,} times a worker's process died and was started again")
         lines.extend(f"{name}: not complete: {why}" for name, why in sorted(self.left.items()))
         return lines

@@ -31,7 +31,8 @@ class Task:
         name: What the task is done to; also the name of the charge sheet.
         steps: Instances in the order in which they run; `images` first where ingest is due.
         shard: The shard's number, for `shard`.
-        blocks: Names of the one or two blocks, for `edges`.
+        blocks: Names of blocks, for `edges`: the first is compared with each of the others, and
+            with itself if it stands there again.
         pool: Which workers may run it.
         after: Keys of tasks that must have ended before.
         num_rows: Rows that it will touch, for the plan and the estimate of time left.
@@ -70,7 +71,10 @@ class WorkerSpec:
         instances: The pipeline's instances, in order.
         source: The source, for ingest steps and for bytes stored by reference.
         row_timeout_s: Time that the shared decode of one image may take.
-        task_timeout_s: Time that a whole task may take.
+        task_timeout_s: Time that one call of a worker for a task may take, with every new child and
+            every row that is run again alone; only the first child's start is not counted. A worker
+            answers by then: what is not finished is charged to the step that runs, however far it
+            has come.
     """
 
     dataset_url: str
@@ -112,7 +116,8 @@ class StepResult:
     """What became of one step of a task.
 
     Attributes:
-        status: `done`, `failed` (a charge), or `skipped` (not run: an earlier step failed).
+        status: `done`, `failed` (a charge), or `skipped` (not finished, and not its own fault: an
+            earlier step failed, or there was a hindrance).
         num_rows: Rows written.
         errors: Error code -> rows, for the summary.
         seconds: CPU-side wall time spent in the step.
@@ -130,12 +135,23 @@ class StepResult:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What a worker answers: one `StepResult` for each step, and facts for the summary."""
+    """What a worker answers: one `StepResult` for each step, and facts for the summary.
+
+    Attributes:
+        steps: What became of each step.
+        seconds: Wall time of the last attempt.
+        restarts: How often the child process had to be started again.
+        decode_seconds: Wall time of the shared decode.
+        hindrance: Why the task could not be worked on, in a sentence, through no fault of what it
+            was done to: the store is not reachable, a model does not load, a process does not
+            start. Steps that are not `done` go again without a charge.
+    """
 
     steps: Mapping[str, StepResult]
     seconds: float = 0.0
     restarts: int = 0
     decode_seconds: float = 0.0
+    hindrance: str = ""
 
     @property
     def is_done(self) -> bool:

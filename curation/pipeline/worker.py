@@ -3,20 +3,16 @@
 Shared by `LocalRunner`, whose workers are threads, and the Ray runner, whose workers are actors.
 """
 
-import os
-import signal
-import socket
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Literal
 
-from curation.pipeline.messages import Answer, OutOfMemory, Request
-from curation.pipeline.progress import OUTSIDE, PIXELS, Progress
+from curation.pipeline.child_process import ChildProcess
+from curation.pipeline.hindrance import AGAIN
+from curation.pipeline.messages import OutOfMemory, Ready, Request, Unable
+from curation.pipeline.progress import BEGINNING, OUTSIDE, PIXELS
 from curation.pipeline.tasks import StepResult, Task, TaskResult, WorkerSpec
 from schemas import dataset as paths
 from schemas.error_codes import row_error
@@ -25,16 +21,16 @@ MAX_MARKS = 64
 """Rows of one shard over which a process may die before the shard as a whole is charged."""
 
 MAX_UNCONFIRMED = 3
-"""Time-outs and memory errors that did not happen again alone, before the shard is charged."""
+"""Troubles with a row that did not happen again alone, before the shard is charged."""
+
+START_TIMEOUT_S = 120.0
+"""Time that the first child of a call may take to start, besides the time of the task."""
 
 _POLL_S = 0.1
-_THREAD_LIMITS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
+
+
+class WorkerStoppedError(Exception):
+    """The worker was killed from within: its task has no result, and is no fault of anybody."""
 
 
 @dataclass(frozen=True)
@@ -51,84 +47,82 @@ class ShardWorker:
     """Runs tasks in a supervised child process, one at a time.
 
     Args:
-        memory_bytes: Address space that the child may have.
+        memory_bytes: Memory that the child may have.
+        limit_address_space: Enforce that as a limit of address space. Not for workers with a GPU:
+            CUDA reserves hundreds of gigabytes of addresses that it never touches.
     """
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, *, limit_address_space: bool = True) -> None:
         self.memory_bytes = memory_bytes
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
-        self._progress: Progress | None = None
+        self._limit_bytes = memory_bytes if limit_address_space else 0
+        self._child: ChildProcess | None = None
         self._sent: str | None = None
+        self._deadline = 0.0
+        self._restarts = 0
+        self._stopped = False
+        self._lock = threading.Lock()
 
     def run(self, spec: WorkerSpec, task: Task) -> TaskResult:
         """Do `task`, whatever happens to the child.
 
-        A crash, time-out or memory error while a row is in hand costs that row of that step (of all
-        steps with pixels during the shared decode); elsewhere it fails the step that was running.
+        A crash, time-out or memory error while a row is in hand is tried again with that row alone
+        in a new child, since a person, the kernel's out-of-memory killer or a busy machine may have
+        caused it. If the row fails alone too, it costs that row of that step (of all steps with
+        pixels during the shared decode). Trouble outside the row loop, or too much of it, fails the
+        step that was running. Trouble before any step began is a hindrance.
+
+        All this together takes `spec.task_timeout_s` at most, and a moment to end the child. Only
+        a child that has to be started for the task has `START_TIMEOUT_S` of its own: a worker's
+        first task is not worse off than its second.
+
+        Raises:
+            WorkerStoppedError: `kill` was called.
         """
+        self._deadline = time.monotonic() + spec.task_timeout_s
+        self._restarts = 0
         marks: dict[tuple[int, int], str] = {}
-        restarts = 0
         unconfirmed = 0
+        last: _Trouble | None = None
         while True:
+            is_new = self._child is None
             outcome = self._attempt(spec, task, marks)
             if isinstance(outcome, TaskResult):
-                return replace(outcome, restarts=restarts)
-            restarts += 1
+                return replace(outcome, restarts=self._restarts)
+            if outcome.row == BEGINNING:
+                if not is_new and outcome.step == len(task.steps) and outcome.kind == "crashed":
+                    continue  # it was killed while it had nothing to do
+                return self._not_begun(spec, task, outcome, last)
+            last = outcome
             if outcome.row == OUTSIDE or len(marks) >= MAX_MARKS:
-                return self._charged(spec, task, outcome, restarts)
-            if outcome.kind != "crashed" and not self._confirm(spec, task, marks, outcome):
+                return self._charged(task, outcome)
+            alone = self._attempt(spec, task, marks, only_row=outcome.row)
+            if isinstance(alone, _Trouble) and alone.row == outcome.row:
+                marks[alone.step, alone.row] = self._row_error(spec, task, alone)
+            elif isinstance(alone, TaskResult) and alone.hindrance:
+                return replace(alone, restarts=self._restarts)
+            elif isinstance(alone, _Trouble) and alone.row == BEGINNING:
+                return self._not_begun(spec, task, alone, last)
+            else:
                 unconfirmed += 1
-                if unconfirmed > MAX_UNCONFIRMED:
-                    return self._charged(spec, task, outcome, restarts)
-                continue
-            marks[outcome.step, outcome.row] = self._row_error(spec, task, outcome)
+                if unconfirmed > MAX_UNCONFIRMED or time.monotonic() > self._deadline:
+                    return self._charged(task, outcome)
 
     def close(self) -> None:
         """End the child."""
-        if self._connection is not None:
-            self._connection.close()
-        if self._process is not None:
-            try:
-                self._process.wait(timeout=2)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if self._progress is not None:
-            self._progress.close()
-        self._process = self._connection = self._progress = None
+        child, self._child = self._child, None
         self._sent = None
+        if child is not None:
+            child.close()
 
     def kill(self) -> None:
-        """End the child at once, whatever it is doing; safe to call from another thread."""
-        process = self._process
-        if process is not None:
-            process.kill()
+        """End the child at once, and `run` with it, for good; safe to call from another thread."""
+        with self._lock:
+            self._stopped = True
+            child = self._child
+            if child is not None:
+                child.kill()
 
     # The child ---------------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        progress = Progress.create()
-        environment = {
-            **os.environ,
-            **dict.fromkeys(_THREAD_LIMITS, "1"),
-            "PYTHONPATH": os.pathsep.join(p or str(Path.cwd()) for p in sys.path),
-            # mimalloc and jemalloc reserve address space by the gigabyte, which the limit forbids.
-            "ARROW_DEFAULT_MEMORY_POOL": "system",
-        }
-        command = [sys.executable, "-m", "curation.pipeline.child"]
-        arguments = [str(theirs.fileno()), str(progress.descriptor), str(self.memory_bytes)]
-        self._process = subprocess.Popen(
-            [*command, *arguments],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(), progress.descriptor),
-        )
-        theirs.close()
-        self._connection = Connection(ours.detach())
-        self._progress = progress
-        self._sent = None
 
     def _attempt(
         self,
@@ -138,80 +132,101 @@ class ShardWorker:
         only_row: int | None = None,
     ) -> TaskResult | _Trouble:
         """Send one request and wait for the answer, or for the child's end."""
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            self._start()
-        assert self._connection is not None
-        assert self._progress is not None
-        self._progress.at(0)
-        new = spec if self._sent != spec.key else None
         try:
-            self._connection.send(Request(new, task, dict(marks), only_row))
-        except (BrokenPipeError, ConnectionResetError):
-            return self._buried()
-        self._sent = spec.key
-        return self._wait(spec, task)
+            outcome = self._ready(spec, task)
+            if outcome is None:
+                outcome = self._ask(spec, task, marks, only_row)
+        except (EOFError, OSError) as error:
+            if self._child is None:  # it could not even be started
+                message = f"starting a worker failed: {error}; free processes or memory, {AGAIN}"
+                outcome = self._hindered(task, message)
+            else:
+                outcome = self._end("crashed")
+        if self._stopped:
+            raise WorkerStoppedError
+        return outcome
 
-    def _wait(self, spec: WorkerSpec, task: Task) -> TaskResult | _Trouble:
-        assert self._connection is not None
-        assert self._progress is not None
-        began = changed = time.monotonic()
-        seen = self._progress.read()
-        while True:
-            try:
-                if self._connection.poll(_POLL_S):
-                    answer: Answer = self._connection.recv()
-                    break
-            except (EOFError, ConnectionResetError):
-                return self._buried()
-            now = time.monotonic()
-            position = self._progress.read()
-            if position != seen:
-                seen, changed = position, now
-            limit = _row_timeout(spec, task, position.step)
-            if position.row != OUTSIDE and now - changed > limit:
-                self._end()
-                return _Trouble("timeout", position.step, position.row, f"no answer for {limit} s")
-            if now - began > spec.task_timeout_s:
-                self._end()
-                text = f"no answer for {spec.task_timeout_s:g} s"
-                return _Trouble("timeout", position.step, OUTSIDE, text)
-        if isinstance(answer, OutOfMemory):
-            position = self._progress.read()
-            self._end()
-            text = f"more than {self.memory_bytes >> 20} MB were needed"
-            return _Trouble("memory", position.step, position.row, text)
-        return answer
-
-    def _buried(self) -> _Trouble:
-        """Say how the child ended."""
-        assert self._process is not None
-        assert self._progress is not None
-        code = self._process.wait()
-        position = self._progress.read()
+    def _ready(self, spec: WorkerSpec, task: Task) -> TaskResult | _Trouble | None:
+        """See to it that there is a child which can be asked; return what prevents it."""
+        if self._child is not None and not self._child.is_alive:
+            self.close()
+        if self._child is not None:
+            self._child.progress.at(len(task.steps), BEGINNING)
+            return None
+        with self._lock:
+            if self._stopped:
+                raise WorkerStoppedError
+            self._child = ChildProcess(self._limit_bytes)
+        self._child.progress.at(len(task.steps), BEGINNING)
+        is_first = self._restarts == 0
+        if is_first:
+            self._deadline = time.monotonic() + START_TIMEOUT_S
+        outcome = self._wait(spec, task)
+        if isinstance(outcome, Ready):
+            if is_first:
+                self._deadline = time.monotonic() + spec.task_timeout_s
+            return None
         self.close()
-        text = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return _Trouble("crashed", position.step, position.row, text)
+        return outcome
 
-    def _end(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-        self.close()
-
-    # What it means -----------------------------------------------------------------------------
-
-    def _confirm(
+    def _ask(
         self,
         spec: WorkerSpec,
         task: Task,
         marks: Mapping[tuple[int, int], str],
-        trouble: _Trouble,
-    ) -> bool:
-        """Run the row alone in a new child; say whether it fails there too."""
-        outcome = self._attempt(spec, task, marks, only_row=trouble.row)
-        self.close()
-        return isinstance(outcome, _Trouble) and outcome.row == trouble.row
+        only_row: int | None,
+    ) -> TaskResult | _Trouble:
+        assert self._child is not None
+        new = spec if self._sent != spec.key else None
+        self._child.send(Request(new, task, dict(marks), only_row))
+        self._sent = spec.key
+        outcome = self._wait(spec, task)
+        assert not isinstance(outcome, Ready)
+        return outcome
+
+    def _wait(self, spec: WorkerSpec, task: Task) -> Ready | TaskResult | _Trouble:
+        """Wait for the child's next word, as long as the row in hand and the task may take."""
+        assert self._child is not None
+        seen = self._child.progress.read()
+        changed = time.monotonic()
+        while (answer := self._child.receive(_POLL_S)) is None:
+            now = time.monotonic()
+            position = self._child.progress.read()
+            if position != seen:
+                seen, changed = position, now
+            limit_s = _row_timeout(spec, task, position.step)
+            if position.row >= 0 and now - changed > limit_s:
+                return self._end("timeout", text=f"no answer for {limit_s:g} s")
+            if now > self._deadline:
+                text = f"no answer for {spec.task_timeout_s:g} s"
+                return self._end("timeout", blame_row=False, text=text)
+        if isinstance(answer, OutOfMemory):
+            return self._end("memory", text=f"more than {self.memory_bytes >> 20} MB were needed")
+        if isinstance(answer, Unable):
+            self._sent = None
+            return self._hindered(task, answer.text)
+        return answer
+
+    def _end(
+        self,
+        kind: Literal["crashed", "timeout", "memory"],
+        *,
+        blame_row: bool = True,
+        text: str = "",
+    ) -> _Trouble:
+        """End the child if it has not ended; say what it had in hand."""
+        assert self._child is not None
+        position = self._child.progress.read()
+        if kind != "crashed":
+            self._child.kill()
+        how = self._child.close()
+        self._child = None
+        self._sent = None
+        self._restarts += 1
+        row = position.row if blame_row or position.row == BEGINNING else OUTSIDE
+        return _Trouble(kind, position.step, row, text or how)
+
+    # What it means -----------------------------------------------------------------------------
 
     def _row_error(self, spec: WorkerSpec, task: Task, trouble: _Trouble) -> str:
         if trouble.kind == "crashed":
@@ -220,12 +235,11 @@ class ShardWorker:
             return row_error("memory", limit_mb=self.memory_bytes >> 20)
         return row_error("timeout", seconds=f"{_row_timeout(spec, task, trouble.step):g}")
 
-    def _charged(
-        self, spec: WorkerSpec, task: Task, trouble: _Trouble, restarts: int
-    ) -> TaskResult:
-        """Charge the step that was running; what it did not reach is skipped, not charged.
+    def _charged(self, task: Task, trouble: _Trouble) -> TaskResult:
+        """Charge the step that was running; all others are skipped, not charged.
 
-        Files tell which steps were finished before: nothing else does, the child is dead.
+        Steps that were finished before go again and give the same files: only the child knew of
+        them, and it is dead.
         """
         running = max(trouble.step, 0)
         if trouble.step == PIXELS:
@@ -234,10 +248,36 @@ class ShardWorker:
             running = len(task.steps) - 1
         steps = {name: StepResult("skipped") for name in task.steps}
         steps[task.steps[running]] = StepResult("failed", code=trouble.kind, text=trouble.text)
-        return TaskResult(steps, restarts=restarts)
+        return TaskResult(steps, restarts=self._restarts)
+
+    def _hindered(self, task: Task, text: str) -> TaskResult:
+        steps = {name: StepResult("skipped") for name in task.steps}
+        return TaskResult(steps, restarts=self._restarts, hindrance=text)
+
+    def _not_begun(
+        self, spec: WorkerSpec, task: Task, trouble: _Trouble, last: _Trouble | None
+    ) -> TaskResult:
+        """Say why no step began; where earlier trouble ate up the time, charge that instead."""
+        if trouble.kind == "timeout" and last is not None:
+            return self._charged(task, replace(last, kind="timeout", text=trouble.text))
+        in_setup = trouble.step < len(task.steps)
+        where = f"setting up {task.steps[trouble.step]}" if in_setup else "starting a worker"
+        limit = f"run.memory_bytes ({self.memory_bytes >> 20} MB)"
+        limit_s = (
+            f"run.task_timeout_s ({spec.task_timeout_s:g} s)"
+            if in_setup
+            else f"{START_TIMEOUT_S:g} s"
+        )
+        text = {
+            "crashed": f"{where} ended its process ({trouble.text}); its last words are in the "
+            f"log: check the installation and {limit}",
+            "memory": f"{where} needs more than {self.memory_bytes >> 20} MB: raise {limit}",
+            "timeout": f"{where} took longer than {limit_s}: see what it waits for",
+        }
+        return self._hindered(task, f"{text[trouble.kind]}, {AGAIN}")
 
 
 def _row_timeout(spec: WorkerSpec, task: Task, step: int) -> float:
-    if step == PIXELS or not 0 <= step < len(task.steps) or task.steps[step] == paths.IMAGES:
+    if not 0 <= step < len(task.steps) or task.steps[step] == paths.IMAGES:
         return spec.row_timeout_s
     return spec.instance(task.steps[step]).run.row_timeout_s

@@ -4,18 +4,25 @@ Nothing but counts in fine bins with fixed edges leaves DuckDB; a drawing joins 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from curation.report.measures import Counts, Measure, count_measures, find_measures
 from curation.report.scales import ZERO_BIN, Scale
 from curation.report.source import Source
 from curation.report.thresholds import Threshold, find_thresholds
+from curation.report.wording import tick
 
 WIDTH = 300.0
 """Of the plot area, in units of the drawing."""
 
 HEIGHT = 88.0
+EDGE = 15.0
+"""Labels nearer than this to an edge of the plot begin or end at their tick."""
+
+_LETTER = 6.2
+"""About the width of a letter of a label."""
+
 _MAX_BARS = 44
 _FACTORS = (1, 2, 3, 4, 6, 8, 12, 24, 30, 40, 48, 60, 80, 120, 240, 480, 960)
 """How many fine bins a bar may join."""
@@ -170,12 +177,12 @@ def draw(measure: Measure, counts: Counts, thresholds: Sequence[Threshold]) -> H
         for value in scale.ticks(first * factor, (last + 1) * factor, measure.unit)
     ]
     if has_zero:
-        ticks = [(step / 2, 0.0), *(t for t in ticks if t[0] > 4 * step)]
+        ticks = [(step / 2, 0.0), *ticks]
     return Histogram(
         measure,
         tuple(bars),
         tuple(_marks(scale, thresholds, x_of)),
-        tuple((x, value) for x, value in ticks if 0 <= x <= WIDTH),
+        tuple(_apart(((x, value) for x, value in ticks if 0 <= x <= WIDTH), measure.unit)),
         num_all,
         num_kept,
         _median(scale, counts.all),
@@ -233,6 +240,17 @@ def _marks(
         out = (0.0, x) if threshold.is_lower else (x, WIDTH - x)
         marks.append(Mark(threshold, x, *out))
     return marks
+
+
+def _apart(ticks: Iterable[tuple[float, float]], unit: str) -> Iterator[tuple[float, float]]:
+    """Leave out ticks whose labels would touch the one before; those at the edges lie inside."""
+    end = -math.inf
+    for x, value in ticks:
+        length = len(tick(value, unit)) * _LETTER
+        start = x if x < EDGE else x - length if x > WIDTH - EDGE else x - length / 2
+        if start > end + _LETTER:
+            end = start + length
+            yield x, value
 
 
 def _median(scale: Scale, counts: Mapping[int, int]) -> float:

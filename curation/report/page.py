@@ -13,6 +13,8 @@ from curation.report.provenance import Provenance, trace
 from curation.report.runs import Runs, read_runs
 from curation.report.source import Source
 from curation.report.tail_plots import Flow, RankPlot, draw_flows, draw_ranks
+from curation.report.treemap import Treemaps, draw_treemaps
+from curation.report.whatif import WhatIf, make_what_if
 from curation.snapshot.manifest import SnapshotManifest
 
 
@@ -27,6 +29,8 @@ class Page:
     categories: Categories | None
     flows: tuple[Flow, ...]
     ranks: RankPlot | None
+    treemaps: Treemaps | None
+    what_if: WhatIf | None
     histograms: Histograms
     gallery: Gallery
     duplicates: DuplicateFacts | None
@@ -48,6 +52,8 @@ def make_page(source: Source) -> Page:
         categories=categories,
         flows=() if categories is None else draw_flows(categories),
         ranks=None if categories is None else draw_ranks(categories),
+        treemaps=None if categories is None else draw_treemaps(categories),
+        what_if=make_what_if(source),
         histograms=make_histograms(source),
         gallery=make_gallery(source, funnel, categories),
         duplicates=count_duplicates(source),

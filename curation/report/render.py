@@ -20,18 +20,36 @@ def render(page: Page) -> str:
     Every value is escaped, and every character that is not printable is shown as its escape, so
     that a file name can neither become markup nor turn the text around it.
     """
-    css = resources.files(_PACKAGE).joinpath("templates/report.css").read_text(encoding="utf-8")
+    css, script = _read("report.css"), _read("report.js")
+    has_script = page.what_if is not None
     template = _environment().get_template("report.html.j2")
-    return template.render(page=page, css=Markup(css), policy=content_policy(css))
+    return template.render(
+        page=page,
+        css=Markup(css),
+        script=Markup(script) if has_script else "",
+        payload=Markup(page.what_if.payload) if page.what_if is not None else "",
+        policy=content_policy(css, script if has_script else None),
+    )
 
 
-def content_policy(css: str) -> str:
-    """Return a content security policy that admits this style and images in the page itself."""
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+def content_policy(css: str, script: str | None) -> str:
+    """Return a content security policy that admits this style, this script and images in the page.
+
+    Data in a script element of another type is no script to a browser and needs no admission.
+    """
+    scripts = "" if script is None else f"script-src '{_digest(script)}'; "
     return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
+        f"default-src 'none'; img-src data:; style-src '{_digest(css)}'; {scripts}"
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _read(name: str) -> str:
+    return resources.files(_PACKAGE).joinpath(f"templates/{name}").read_text(encoding="utf-8")
 
 
 def _environment() -> jinja2.Environment:

@@ -90,9 +90,13 @@ class Source:
 
     def ask(self, text: str) -> list[dict[str, Any]]:
         """Run a query with a small answer."""
-        with self.tables.query(text) as result:
-            rows: list[dict[str, Any]] = result.read().to_pylist()
+        rows: list[dict[str, Any]] = self.table(text).to_pylist()
         return rows
+
+    def table(self, text: str) -> pa.Table:
+        """Run a query with an answer of many rows that fits into memory."""
+        with self.tables.query(text) as result:
+            return result.read()
 
     def stream(self, text: str) -> Iterator[pa.RecordBatch]:
         """Run a query with a large answer, a batch at a time."""

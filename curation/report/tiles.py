@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation import duck
+from curation.ingest.load import reading_protocols
 from curation.pixels import PixelSpec
+from curation.report.captions import Caption, find_captions, read_captions
 from curation.report.draws import Place
 from curation.report.source import Source
 from curation.report.thumbnails import PICTURE, Thumbnail, make_thumbnails
+from curation.report.wording import number
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,9 @@ class Tile:
         key: Where it comes from, below the source's root.
         picture: The thumbnail; null where there is none.
         note: Why there is none.
-        facts: Name -> value, worded, for the caption.
+        facts: Name -> value, worded, for what stands below it.
         badge: A word that sets it apart from its neighbours; empty for none.
+        captions: Texts that describe it.
     """
 
     key: str
@@ -28,6 +32,12 @@ class Tile:
     note: str
     facts: tuple[tuple[str, str], ...] = ()
     badge: str = ""
+    captions: tuple[Caption, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What stands for the picture where it is not seen: what describes it, or its name."""
+        return self.captions[0].text if self.captions else self.key
 
 
 class TileMaker:
@@ -43,11 +53,10 @@ class TileMaker:
             for f in source.tables.tables[instance.name].schema
             if f.name.startswith(f"{instance.name}_")
         }
+        self._captions = find_captions(source)
         self._rows = self._read(wanted)
         fit = {place: specs for place, specs in wanted.items() if not self._trouble(place)}
-        protocols: tuple[str, ...] = ("file",)
-        if source.pipeline is not None and source.pipeline.source is not None:
-            protocols = tuple(source.pipeline.source.protocols)
+        protocols = reading_protocols(source.pipeline.source if source.pipeline else None)
         self._thumbnails = make_thumbnails(source.dataset, fit, protocols)
 
     def _read(self, wanted: Iterable[Place]) -> dict[Place, dict[str, Any]]:
@@ -96,9 +105,10 @@ class TileMaker:
         """Return the tile of a row."""
         key = str(self._rows.get(place, {}).get("source_key") or "")
         picture = self._thumbnails.get((place, spec), self._trouble(place))
+        captions = tuple(read_captions(self._captions, self._rows.get(place, {})))
         if isinstance(picture, str):
-            return Tile(key, None, picture, tuple(facts), badge)
-        return Tile(key, picture, "", tuple(facts), badge)
+            return Tile(key, None, picture, tuple(facts), badge, captions)
+        return Tile(key, picture, "", tuple(facts), badge, captions)
 
     def values(self, place: Place, columns: Iterable[str]) -> tuple[tuple[str, str], ...]:
         """Return columns and their values."""
@@ -129,5 +139,5 @@ def _word(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return number(value)
     return str(value)

@@ -60,6 +60,8 @@ def size(num_bytes: int, digits: int = 1) -> str:
 
 def duration(seconds: float) -> str:
     """Return a time as people say it."""
+    if 0 < seconds < 1:
+        return f"{max(1, round(seconds * 1000))} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,6 +1,8 @@
 """Opening, refusing and listing a dataset."""
 
 import json
+import os
+import time
 import uuid
 
 import pyarrow as pa
@@ -9,7 +11,7 @@ import pytest
 from curation.dataset import Dataset
 from curation.errors import ConfigError, DatasetError, StorageError
 from curation.fingerprint import pretty_json
-from curation.storage import Store
+from curation.storage import ABANDONED_S, Store
 from curation.tables import write_table
 from schemas import dataset as layout
 from schemas.images import IMAGES
@@ -191,3 +193,27 @@ def test_ingests_promise_their_shards(dataset):
     assert dataset.list_shards(0, 0) == range(2)
     assert dataset.list_shards(0, 2) == dataset.list_shards(1, 0) == range(0)
     assert dataset.listed_shards() == {0: (0, 0), 1: (0, 0), 2: (0, 1), 3: (1, 1)}
+
+
+def test_a_run_removes_what_killed_writers_left_behind(tmp_path):
+    """Temporary files older than a day go as their folder is listed; younger ones may be alive."""
+    dataset = Dataset.open_or_create(str(tmp_path / "d"))
+    dataset.store.put("images/00000/shard-00000000.parquet", b"x")
+    folder = tmp_path / "d" / "images" / "00000"
+    old, young, foreign = (f".tmp-{c * 32}" for c in ("a", "b", "z"))
+    before = time.time() - ABANDONED_S - 60
+    for name in (old, young, foreign):
+        (folder / name).write_bytes(b"half")
+    for name in (old, foreign):
+        os.utime(folder / name, (before, before))
+
+    assert Dataset.open(str(tmp_path / "d")).image_shards() == [0]
+    assert (folder / old).exists()  # who only reads removes nothing
+
+    again = Dataset.open_or_create(str(tmp_path / "d"))
+    assert again.image_shards() == [0]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        young,
+        foreign,
+        "shard-00000000.parquet",
+    ]

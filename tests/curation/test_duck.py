@@ -1,5 +1,9 @@
 """DuckDB for our own queries: Arrow tables, and nothing else."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import duckdb
 import pyarrow as pa
 import pytest
@@ -103,3 +107,43 @@ def test_a_statement_says_what_it_reads():
     assert (sorted(named.tables), sorted(starred.tables)) == (["t"], ["t", "u"])
     assert [named.may_read(column) for column in ("X", "y", "z")] == [True, True, False]
     assert starred.may_read("z")
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from curation import duck
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+statement = duck.parse(sys.argv[1], [])
+for delay_s in (0.02, 0.1, 0.2, 0.3, 0.4):
+    timer = threading.Timer(delay_s, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        timer.start()
+        with duck.confined(statement, views={}, threads=3) as result:
+            result.read()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "text",
+    [
+        # All of it before the first row; and row by row, while the result is read.
+        "SELECT sum(hash(a.i * b.i) % 7) FROM range(1000000) a(i), range(1000000) b(i)",
+        "SELECT a.i FROM range(1000000) a(i), range(1000000) b(i) WHERE hash(a.i * b.i) = 1",
+    ],
+)
+def test_ctrl_c_ends_a_query_on_several_threads(text):
+    """DuckDB may forget that it was interrupted; the query must end every time, not mostly."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, text],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["interrupted"] * 5, "")

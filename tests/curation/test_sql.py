@@ -4,16 +4,25 @@ import itertools
 import json
 import uuid
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from curation.dataset import Dataset
 from curation.errors import QueryError, UsageError
+from curation.inventory import applied_instances, applied_pipelines
+from curation.pipeline.instances import Registry
+from curation.pipeline.stage import Shard, with_identity
 from curation.sql import open_tables
+from curation.tables import conform, write_table
 from schemas import dataset as layout
+from schemas.columns import IDENTITY, column, table
 from tests.curation.small_dataset import (
+    ERROR,
     PIPELINE,
     REGISTRY,
+    SizeConfig,
+    SizeStage,
     image_id,
     make_small_dataset,
     tree_digest,
@@ -144,6 +153,56 @@ def test_an_instance_without_files_is_an_empty_table(tmp_path):
     assert rows_of(tables, "SELECT count(*) AS n, count(score_value) AS v FROM rows") == [
         {"n": 12, "v": 0}
     ]
+
+
+VECTOR = table(
+    "vector",
+    column("whole", pa.list_(pa.field("element", pa.float16()), 2), "Two numbers."),
+    column("half", pa.float16(), "One number."),
+    ERROR,
+)
+
+
+class VectorStage(SizeStage):
+    """Writes types that DuckDB reads from files and not from Arrow."""
+
+    name = "vector"
+
+    def writes(self):
+        return VECTOR
+
+    def process(self, shard):
+        halves = pa.array([np.float16(0.5)] * len(shard), pa.float16())
+        whole = pa.FixedSizeListArray.from_arrays(pa.concat_arrays([halves, halves]), 2)
+        return pa.table(
+            [whole.cast(VECTOR[0].type), halves, pa.nulls(len(shard), pa.string())], VECTOR
+        )
+
+
+@pytest.mark.parametrize("url", ["{tmp}/data", "memory://halves"])
+def test_half_floats_can_be_asked_for_wherever_the_files_lie(tmp_path, url):
+    """Types are the same whether DuckDB opens the files or Arrow does, or there are none."""
+    dataset = Dataset.open_or_create(url.format(tmp=tmp_path))
+    registry: Registry = {**REGISTRY, "vector": VectorStage}
+    text = f"name: a\ndataset: {dataset.store.url}\nstages: {{vector: {{}}}}\n"
+    dataset.store.put("pipelines/a.yaml", text.encode())
+    query = "SELECT typeof(vector_whole) AS w, vector_whole[2] + vector_half AS s FROM vector"
+    tables = open_tables(dataset, registry)
+    assert rows_of(tables, query) == []
+    assert rows_of(tables, "SELECT typeof(max(vector_whole)) AS w FROM vector") == [
+        {"w": "FLOAT[]"}
+    ]
+
+    (instance,) = applied_instances(dataset, applied_pipelines(dataset)["a"], registry)
+    rows = pa.table(
+        {"shard": [0, 0], "row": [0, 1], "image_id": pa.array([bytes(16)] * 2, pa.binary(16))}
+    )
+    rows = conform(rows, pa.schema(IDENTITY))
+    made = with_identity(rows, VectorStage(SizeConfig()).process(Shard(0, rows)), "vector")
+    name = layout.instance_path("vector", instance.fingerprint, 0)
+    write_table(dataset.store, name, made)
+
+    assert rows_of(open_tables(dataset, registry), query) == [{"w": "FLOAT[]", "s": 1.0}] * 2
 
 
 def test_a_dataset_before_any_pipeline_has_its_images(tmp_path):

@@ -13,6 +13,7 @@ from curation.tables import (
     IMAGE_ROW_GROUP,
     column_digest,
     conform,
+    create_table,
     file_digests,
     from_parquet,
     read_table,
@@ -213,3 +214,12 @@ def test_conform_orders_casts_and_refuses():
         conform(loose.drop_columns(["a"]), schema)
     with pytest.raises(pa.ArrowInvalid):
         conform(loose.set_column(0, "b", pa.array([1, 2**40])), schema)
+
+
+def test_of_two_creations_the_first_stands(store):
+    """The second writer learns that it was not the first, and nothing is replaced."""
+    assert create_table(store, "a.parquet", things())
+    first = store.read("a.parquet")
+
+    assert not create_table(store, "a.parquet", things().slice(0, 1))
+    assert store.read("a.parquet") == first

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.config import Config
+from curation.errors import StorageError
 from curation.pipeline.stage import FittedStage, RelationStage, Shard, Stage
 from curation.pixels import PixelSpec
 from schemas.columns import UUID, column, table
@@ -100,7 +101,8 @@ class BadConfig(Config):
     """Settings of `bad`.
 
     Attributes:
-        what: What it does. `hang_in_company` hangs unless the row is alone, `setup` raises there.
+        what: What it does. `hang_in_company` hangs unless the row is alone, `setup` and what begins
+            with it happens there, `refused` is what a full store says.
         key: To rows whose key contains this; empty for the whole shard, outside the row loop.
         shard: To this shard only; -1 for all.
         once: A file that it makes the first time; while it is there, nothing bad happens.
@@ -118,7 +120,13 @@ class BadConfig(Config):
         "drop_row",
         "nan",
         "wrong_type",
+        "refused",
+        "sigkill",
+        "sigterm",
         "setup",
+        "setup_exit",
+        "setup_hang",
+        "setup_memory",
     ] = "nothing"
     key: str = ""
     shard: int = -1
@@ -144,9 +152,16 @@ class BadStage(Stage[BadConfig]):
 
     def setup(self) -> None:
         """Fail, if that is what it is told to."""
-        if self.config.what == "setup":
+        what = self.config.what
+        if what == "setup":
             message = "told to"
             raise ValueError(message)
+        if what == "setup_exit":
+            os._exit(3)
+        if what == "setup_hang":
+            time.sleep(3600)
+        if what == "setup_memory":
+            bytearray(1 << 45)
 
     def process(self, shard: Shard) -> pa.Table:
         """Measure keys, until the chosen row or shard comes."""
@@ -189,6 +204,13 @@ class BadStage(Stage[BadConfig]):
         elif what == "raise":
             message = "told to"
             raise ValueError(message)
+        elif what == "refused":
+            message = "no space is left; free some"
+            raise StorageError(message)
+        elif what == "sigkill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif what == "sigterm":
+            os.kill(os.getpid(), signal.SIGTERM)
         elif what == "kill_parent":
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(3600)

@@ -137,7 +137,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
             "run": {
                 "workers": 3,
                 "worker_cpus": 2,
-                "memory_bytes": 1 << 30,
+                "memory_bytes": 2 << 30,
                 "row_timeout_s": 9,
                 "max_shard_rows": 7,
             }

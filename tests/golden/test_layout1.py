@@ -169,8 +169,9 @@ def test_running_it_again_does_nothing(dataset, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(FOLDER, copy)
     config = read_pipeline(dataset, f"dataset={copy}", "source=null")
+    text = dataset.store.read("pipelines/old.yaml").decode()
 
-    summary = Session(config, "", LAYOUT1_STAGES).run(
+    summary = Session(config, text, LAYOUT1_STAGES).run(
         lambda: pytest.fail("a runner was made"), runner_name="local"
     )
 

@@ -17,7 +17,7 @@ STAGES = "{inspect: {}, aesthetic: {}, dedup: {}}"
 def longtail(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     command = [sys.executable, "-m", "curation.cli", *arguments]
-    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(  # type: ignore[call-overload]
         command, capture_output=True, text=True, check=False, timeout=120, **options
     )
 

@@ -3,19 +3,27 @@
 import hashlib
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ray.cluster_utils import Cluster
 
+from curation.dataset import Dataset
 from curation.errors import ResourceError
 from curation.pipeline.config import parse_pipeline
+from curation.pipeline.dispatch import Dispatch, StepEnd
 from curation.pipeline.local_runner import LocalRunner
-from curation.pipeline.runner import Runner
-from curation.pipeline.session import Event, Session
+from curation.pipeline.runner import Feed, Runner
+from curation.pipeline.session import Session
 from curation.pipeline.summary import RunSummary
+from curation.pipeline.tasks import Task, WorkerSpec
+from curation.pipeline.watch import Event
 from jobs.ray_runner import RayRunner
 from tests.fakes import STAGES
 
@@ -117,7 +125,7 @@ def worker_pids() -> list[int]:
     [
         ("{what: raise, shard: 5}", "", "exception: ValueError: told to"),
         ("{what: exit, shard: 5}", "", "crashed: exit code 3"),
-        ("{what: hang, shard: 5}", ", task_timeout_s: 2", "timeout: no answer for 2 s"),
+        ("{what: hang, shard: 5}", ", task_timeout_s: 5", "timeout: no answer for 5 s"),
         ("{what: kill_parent, shard: 5}", "", "crashed: the worker's process died"),
     ],
 )
@@ -182,3 +190,163 @@ def test_a_lost_node_is_charged_to_nobody(
     assert summary.exit_code == 0
     assert summary.facts["charges"] == 0
     assert shards_of(tmp_path / "ds", "slow") == NUM_SHARDS
+
+
+def test_a_full_cluster_has_room_for_a_stage_with_its_own_pool(
+    ray_cluster: Cluster, pictures: Path, tmp_path: Path
+) -> None:
+    """The fused stages may take every core, and `heavy` waits for them, yet it runs beside them."""
+    beside: list[int] = []
+
+    def look(event: Event) -> None:
+        if event["event"] == "progress" and event["rows"].get("slow", 0) < 80:
+            beside.append(event["rows"].get("heavy", 0))
+
+    summary = run(
+        tmp_path / "ds",
+        pictures,
+        "{luma: {}, slow: {seconds: 0.5}, heavy: {}}",
+        lambda: RayRunner(ray_cluster.address),
+        look,
+        "{max_shard_rows: 2}",
+    )
+
+    assert summary.exit_code == 0
+    assert max(beside) > 0
+    assert shards_of(tmp_path / "ds", "heavy") == NUM_SHARDS
+    assert summary.facts["charges"] == 0
+
+
+class Waves:
+    """Hands waves of tasks to one runner, on a dataset that has been ingested."""
+
+    def __init__(self, dataset: Path, source: Path, stages: str, runner: RayRunner) -> None:
+        run(dataset, source, "{luma: {}}", LocalRunner, settings="{max_shard_rows: 2}")
+        text = f"name: test\ndataset: {dataset}\nstages: {stages}\n"
+        self.session = Session(parse_pipeline(text, "test.yaml"), text, STAGES)
+        instances = self.session.instances(Dataset.open(str(dataset)))
+        self.spec = WorkerSpec(str(dataset), instances, None, 60.0, 60.0)
+        self.pools = self.session.pools(instances)
+        self.runner = runner
+        self.charges: list[object] = []
+        self.ends: list[str] = []
+
+    def run(
+        self,
+        tasks: Iterable[Task],
+        later: Callable[[threading.Event], Iterator[Task]] | None = None,
+    ) -> None:
+        """Run tasks; those of `later` come once its event, set when four run, lets them."""
+        dispatch = Dispatch(
+            self.spec.dependants,
+            lambda step, name: [],
+            lambda *charge: self.charges.append(charge),
+            self.ended,
+        )
+        for task in tasks:
+            dispatch.add(task)
+        is_full = threading.Event()
+
+        def tick() -> None:
+            if dispatch.count("cpu")["running"] >= 4:
+                is_full.set()
+
+        feed = None if later is None else Feed(later(is_full))
+        self.runner.check(self.pools)
+        self.runner.run(self.spec, self.pools, dispatch, feed, tick)
+
+    def ended(self, end: StepEnd) -> None:
+        assert end.outcome == "done"
+        self.ends.append(end.step)
+
+
+def shard_tasks(step: str, shards: Iterable[int], pool: str = "cpu") -> list[Task]:
+    return [Task("shard", f"shard-{n:08d}", (step,), n, pool=pool, num_rows=2) for n in shards]
+
+
+def test_busy_workers_make_room_for_a_pool_that_gets_work_late(
+    ray_cluster: Cluster, pictures: Path, tmp_path: Path
+) -> None:
+    """One of the four that fill the cluster ends after its calls, and nothing is charged."""
+    runner = RayRunner(ray_cluster.address)
+    waves = Waves(tmp_path / "ds", pictures, "{luma: {}, slow: {seconds: 0.5}, heavy: {}}", runner)
+
+    def later(is_full: threading.Event) -> Iterator[Task]:
+        assert is_full.wait(60)
+        yield from shard_tasks("heavy", range(4), "heavy")
+
+    try:
+        waves.run(shard_tasks("slow", range(NUM_SHARDS)), later)
+    finally:
+        runner.close()
+
+    assert sorted(waves.ends) == ["heavy"] * 4 + ["slow"] * NUM_SHARDS
+    assert "heavy" in waves.ends[:-8], "it ran while the others had tasks left"
+    assert waves.charges == []
+
+
+def test_a_worker_that_dies_idle_charges_nobody(
+    ray_cluster: Cluster, pictures: Path, tmp_path: Path
+) -> None:
+    """All workers are killed between two waves; the calls that find them dead had not begun."""
+    runner = RayRunner(ray_cluster.address)
+    waves = Waves(tmp_path / "ds", pictures, "{luma: {}, slow: {seconds: 0.01}}", runner)
+
+    try:
+        waves.run(shard_tasks("slow", range(8)))
+        killed = worker_pids()
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        waves.run(shard_tasks("slow", range(8, NUM_SHARDS)))
+    finally:
+        runner.close()
+
+    assert killed
+    assert waves.ends == ["slow"] * NUM_SHARDS
+    assert waves.charges == []
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+
+sys.path.append(sys.argv[1])  # no variable, no folder of ours: only this process knows
+
+from curation.pipeline.config import parse_pipeline
+from curation.pipeline.session import Session
+from jobs.ray_runner import RayRunner
+from tests.fakes import STAGES
+
+if __name__ == "__main__":
+    text = Path("pipeline.yaml").read_text()
+    session = Session(parse_pipeline(text, "pipeline.yaml"), text, STAGES)
+    sys.exit(session.run(lambda: RayRunner("local"), runner_name="ray").exit_code)
+"""
+
+
+def test_actors_of_a_local_ray_import_what_the_driver_imports(
+    pictures: Path, tmp_path: Path
+) -> None:
+    """A driver somewhere else, which alone knows where the stages come from."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "driver.py").write_text(DRIVER)
+    (elsewhere / "pipeline.yaml").write_text(
+        f"name: test\ndataset: {tmp_path / 'ds'}\nsource: {{name: lake, roots: [{pictures}]}}\n"
+        "run: {max_shard_rows: 20, workers: 1}\nstages: {luma: {}}\n"
+    )
+    root = Path(__file__).parents[2]
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "RAY_ADDRESS")}
+    with tempfile.TemporaryDirectory(prefix="lt-ray-", dir="/tmp", ignore_cleanup_errors=True) as d:
+        ended = subprocess.run(
+            [sys.executable, "driver.py", str(root)],
+            cwd=elsewhere,
+            env={**environment, "RAY_TMPDIR": d},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert shards_of(tmp_path / "ds", "luma") == 4

@@ -1,15 +1,19 @@
 """Order, resumption and laziness of the walk."""
 
+import os
+import sys
+import tracemalloc
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.dataset import Dataset
 from curation.errors import UsageError
 from curation.ingest.facts import Facts
 from curation.ingest.listing import list_files
-from curation.ingest.local_root import LocalRoot
+from curation.ingest.local_root import LocalRoot, path_of
 
 
 class KeptRoot:
@@ -145,3 +149,55 @@ def test_a_file_deleted_while_listing_is_left_out(lake, write):
     (lake / "b").unlink()
 
     assert keys_of(entries) == [b"c"]
+
+
+def test_a_dataset_in_a_root_is_refused(lake, write, dataset):
+    """Another run's shards are no images, however deep they lie; a namesake is a file."""
+    write(
+        lake, {b"a/x.jpg": b"x", b"b/dataset.json": b'{"format": "coco"}', b"c/dataset.json": b"["}
+    )
+    assert len(list(list_files([LocalRoot(str(lake))]))) == 3
+
+    Dataset.open_or_create(str(lake / "d" / "runs" / "old"))
+
+    with pytest.raises(UsageError, match=r"/d/runs/old/: a Longtail dataset lies in the source ro"):
+        list(list_files([LocalRoot(str(lake))]))
+
+
+def test_odd_names_are_files(lake, write):
+    """Line ends, empty files and names that differ in case alone are rows of their own."""
+    odd = {b"a\nb.jpg": b"x", b"A.jpg": b"", b"a.jpg": b"", b"b\r": b"x"}
+    write(lake, odd)
+    (lake / "itself").symlink_to("itself")
+    root = LocalRoot(str(lake))
+
+    entries = list(list_files([root]))
+
+    assert keys_of(entries) == sorted(odd)
+    assert [entry.facts.size for entry in entries] == [0, 1, 0, 1]
+    assert [path_of(entry.uri) for entry in entries] == [
+        os.fsencode(lake) + b"/" + k for k in sorted(odd)
+    ]
+    assert root.skipped == {"links to nothing": 1}
+
+
+class FlatRoot(KeptRoot):
+    """A root that is one folder of files."""
+
+    def scan(self, folder):
+        return dict.fromkeys(self._keys)
+
+
+def test_a_large_folder_is_in_memory_once():
+    """Listing a folder adds little to the names and facts that it holds: no pair for each file."""
+    names = [b"%08d.jpg" % number for number in range(50_000)]
+    entries = list_files([FlatRoot(names)])
+    tracemalloc.start()
+    try:
+        assert next(entries).key == names[0]
+        _, most_bytes = tracemalloc.get_traced_memory()
+        held = sys.getsizeof(dict.fromkeys(names))
+    finally:
+        tracemalloc.stop()
+
+    assert most_bytes < held + 40 * len(names)

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from curation.errors import ConfigError
-from curation.ingest.load import LOAD_COLUMNS, load_bytes
+from curation.ingest.config import SourceConfig
+from curation.ingest.load import LOAD_COLUMNS, check_references, load_bytes, reading_protocols
 from curation.ingest.make_shard import make_image_shard
 from curation.ingest.tombstones import Tombstones
 from curation.ingest.work_list import freeze_lists, shard_rows
@@ -102,3 +103,33 @@ def test_objects_left_in_place_are_read(memory, images):
     assert load_bytes(table, ("memory",)) == [b"1"]
     memory.rm_file("/bucket/d/a b%")
     assert load_bytes(table, ("memory",)) == ["unavailable: the source could not be read"]
+
+
+def test_without_a_source_the_usual_protocols_are_read(images, source):
+    """A pipeline that works on what is there reads what an ordinary source may."""
+    assert load_bytes(images("reference"), reading_protocols(None)) == [b"1", b""]
+    assert reading_protocols(source.model_copy(update={"protocols": ("abfs",)})) == ("abfs",)
+
+
+def test_originals_out_of_reach_are_refused_before_anything_starts(memory, dataset, lake, write):
+    """What an ingest left in place must be readable by the pipeline that comes after it."""
+    memory.pipe_file("/bucket/a", b"1")
+    left = SourceConfig(name="left", roots=("memory://bucket",), store="reference")
+    list(freeze_lists(dataset, left))
+    check_references(dataset, None)
+    check_references(dataset, left)
+    other = SourceConfig(name="other", roots=(str(lake),), protocols=("file",))
+
+    with pytest.raises(
+        ConfigError,
+        match=r"source 'left' were left at memory://bucket, .* by file only; add 'memory' to sour",
+    ):
+        check_references(dataset, other)
+
+
+def test_copied_originals_need_no_protocol(memory, dataset, lake):
+    """Only originals that were left in place are read again."""
+    memory.pipe_file("/bucket/a", b"1")
+    list(freeze_lists(dataset, SourceConfig(name="copied", roots=("memory://bucket",))))
+
+    check_references(dataset, SourceConfig(name="o", roots=(str(lake),), protocols=("file",)))

@@ -14,14 +14,25 @@ def roots_of(*urls, dataset=None, **settings):
     return open_roots(SourceConfig(name="lake", roots=urls, **settings), dataset)
 
 
-def test_roots_open_in_the_order_given(lake, memory):
+def test_roots_open_in_the_order_given(lake, tmp_path, memory):
     """A path, a `file` URL and a URL of another store."""
     memory.pipe_file("/bucket/x", b"x")
+    (tmp_path / "lake-too").mkdir()
 
-    roots = roots_of(str(lake), f"file://{lake}", "memory://bucket")
+    roots = roots_of(str(lake), f"file://{lake}-too", "memory://bucket")
 
     assert [type(root) for root in roots] == [LocalRoot, LocalRoot, RemoteRoot]
-    assert [root.url for root in roots] == [str(lake), str(lake), "memory:///bucket"]
+    assert [root.url for root in roots] == [str(lake), f"{lake}-too", "memory:///bucket"]
+
+
+@pytest.mark.parametrize("pair", [("", "/d"), ("/d", ""), ("", ""), ("/d", "-link")])
+def test_a_root_within_another_is_refused(lake, pair):
+    """Its files would be taken in twice, under two keys; links do not hide it."""
+    (lake / "d").mkdir()
+    lake.with_name("lake-link").symlink_to("lake")
+
+    with pytest.raises(ConfigError, match=r"source\.roots: .* lies in .*/lake.* taken in twice"):
+        roots_of(*(f"{lake}{end}" for end in pair))
 
 
 def test_a_missing_root_is_refused(tmp_path):
@@ -47,8 +58,10 @@ def test_a_root_that_is_a_file_is_refused(tmp_path):
         ("zip://*::s3://bucket/x.zip", "chained URLs are not accepted"),
         ("http://host/x", r"'http' is not among source\.protocols \(file, s3, gs, memory\)"),
         ("S3://bucket", r"'S3' is not among .*\(did you mean s3\?\)"),
-        ("memory://me:secret@bucket/x", "memory://bucket/x: has credentials in it"),
-        ("ftp://me:secret@host/x", "ftp://host/x: 'ftp' is not among"),
+        ("memory://me:secret@bucket/x", r"memory://\*\*\*@bucket/x: has credentials in it"),
+        ("ftp://me:secret@host/x", r"ftp://\*\*\*@host/x: has credentials in it"),
+        ("memory://bucket/x?token=secret", r"\?token=\*\*\*: has credentials in it"),
+        ("zip://*::s3://me:secret@bucket/x", "has credentials in it"),
     ],
 )
 def test_urls_that_are_refused(url, sentence):

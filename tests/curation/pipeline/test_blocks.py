@@ -1,6 +1,20 @@
 """Blocks: runs of shards of one ingest, named by what a relation reads from them."""
 
-from curation.pipeline.blocks import Block, blocks, shard_set
+import pytest
+
+from curation.pipeline.blocks import (
+    MAX_BLOCK_SHARDS,
+    Block,
+    block_places,
+    blocks,
+    pair_batches,
+    shard_set,
+)
+
+
+def cut(seqs):
+    """Cut shards, each of which is read under values of its own."""
+    return blocks(seqs, {shard: {"a": f"{shard}"} for shard in seqs})
 
 
 def test_blocks_are_runs_of_sixteen_shards_of_one_ingest():
@@ -40,3 +54,60 @@ def test_a_block_s_name_follows_the_columns_that_are_read():
     assert before != after
     assert shard_set(before) != shard_set(after)
     assert shard_set(before + after) == shard_set(after + before)
+
+
+@pytest.mark.parametrize(
+    ("num_shards", "places", "num_blocks"),
+    [(1, 16, 1), (1024, 16, 64), (1025, 32, 33), (10_000, 256, 40), (20_000, 256, 79)],
+)
+def test_a_large_ingest_has_large_blocks(num_shards, places, num_blocks):
+    """Up to 16,384 shards make 64 blocks at most; a name tells its shards, whatever the size."""
+    found = cut(dict.fromkeys(range(num_shards), 0))
+
+    assert block_places(num_shards) == places
+    assert len(found) == num_blocks
+    assert {block.num_places for block in found} == {places}
+    assert [s for block in found for s in Block(block.name).shards] == list(range(num_shards))
+    assert all(len(f"{block.name}-{block.name}.parquet") < 256 for block in found)
+
+
+def test_a_large_ingest_changes_no_block_of_another():
+    """What is kept for ever stays valid whatever comes after it."""
+    before = {shard: int(shard >= 40) for shard in range(50)}
+    after = before | dict.fromkeys(range(50, 2050), 2)
+
+    assert cut(after)[: len(cut(before))] == cut(before)
+    assert {block.num_places for block in cut(after)} == {16, 32}
+
+
+def test_batches_hold_every_pair_once_and_few_shards():
+    """A block meets itself and those before it, at most two of the largest blocks at a time."""
+    parts = cut({shard: shard // 10 for shard in range(1000)})
+
+    batches = pair_batches(parts[::-1])
+
+    pairs = [(block, other) for block, others in batches for other in others]
+    assert len(pairs) == len(set(pairs)) == 100 * 101 // 2
+    assert all(other.name <= block.name for block, other in pairs)
+    sizes = [sum(len(other.shards) for other in others) for _, others in batches]
+    assert max(sizes) <= MAX_BLOCK_SHARDS
+    assert len(batches) == 250
+
+
+def test_a_block_more_changes_no_batch():
+    """Charge sheets of batches hold when a later ingest comes."""
+    seqs = {shard: shard // 10 for shard in range(300)}
+    before = pair_batches(cut(seqs))
+
+    after = pair_batches(cut(seqs | {300: 30}))
+
+    assert after[: len(before)] == before
+    assert [len(others) for _, others in after[len(before) :]] == [25, 6]
+
+
+def test_the_largest_blocks_meet_one_at_a_time():
+    """A batch is never empty, and never holds two blocks of 256."""
+    batches = pair_batches(cut(dict.fromkeys(range(1024 * 16), 0)))
+
+    assert len(batches) == 64 * 65 // 2
+    assert {len(others) for _, others in batches} == {1}

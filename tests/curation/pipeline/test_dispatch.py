@@ -2,7 +2,14 @@
 
 import pytest
 
-from curation.pipeline.dispatch import MAX_FREE_TRIES, MAX_TRIES, Charge, Dispatch
+from curation.errors import HinderedError
+from curation.pipeline.dispatch import (
+    MAX_FREE_TRIES,
+    MAX_HINDRANCES,
+    MAX_TRIES,
+    Charge,
+    Dispatch,
+)
 from curation.pipeline.tasks import StepResult, Task, TaskResult
 
 DONE = StepResult("done", 10)
@@ -16,6 +23,7 @@ class Desk:
     def __init__(self, dependants=None, prior=None, made=()):
         self.charges: list[tuple[str, str, int, Charge, bool]] = []
         self.ends: list[tuple[str, str, str]] = []
+        self.answers: list[tuple[str, str, str]] = []
         self.dependants = dependants or {}
         prior = prior or {}
         self.dispatch = Dispatch(
@@ -26,6 +34,7 @@ class Desk:
             ),
             lambda end: self.ends.append((end.task.name, end.step, end.outcome)),
             lambda task, step: step in made,
+            lambda task, result, worker: self.answers.append((task.name, worker, result.hindrance)),
         )
 
     def next(self, worker="w0", pool="cpu", **options):
@@ -40,6 +49,12 @@ class Desk:
 
     def finish(self, task, worker="w0"):
         self.dispatch.finished(task.key, TaskResult(dict.fromkeys(task.steps, DONE)), worker)
+
+    def hinder(self, task, worker="w0", text="the store is away", done=()):
+        """Answer that the task could not be worked on, but for the steps that were done."""
+        self.dispatch.finished(
+            task.key, TaskResult(dict.fromkeys(done, DONE), hindrance=text), worker
+        )
 
     def finish_all(self):
         """Do everything that is ready, one after the other."""
@@ -331,3 +346,144 @@ def test_two_steps_of_a_task_are_charged_apart(desk):
         ("c", 2),
         ("c", 3),
     ]
+
+
+def test_what_could_not_be_worked_on_goes_first_and_is_charged_to_nobody(desk):
+    """Steps that were done stay done; another worker takes the rest before all other tasks."""
+    desk.dispatch.add(shard_task(0, "images", "a", "c"))
+    desk.dispatch.add(shard_task(1, "images"))
+
+    desk.hinder(desk.next("w0"), "w0", done=["images"])
+
+    assert desk.ends == [("shard-0", "images", "done")]
+    assert desk.answers == [("shard-0", "w0", "the store is away")]
+    again = desk.next("w1")
+    assert (again.shard, again.steps) == (0, ("a", "c"))
+    desk.finish(again, "w1")
+    desk.finish_all()
+    assert desk.charges == []
+    assert desk.dispatch.is_idle
+
+
+def test_a_worker_that_could_not_work_gets_its_task_back_only_alone(desk):
+    """One bad machine among many does not eat a task's time for ever."""
+    desk.dispatch.add(shard_task(0, "a"))
+    desk.hinder(desk.next("w0"), "w0")
+
+    assert desk.next("w0") is None
+    assert desk.next("w0", alone=True) is not None
+
+
+def test_hindrances_in_a_row_end_the_run(desk):
+    """The sentence is the last one; exit code 2; every task is still to be done."""
+    for shard in range(MAX_HINDRANCES + 1):
+        desk.dispatch.add(shard_task(shard, "a"))
+    for n in range(MAX_HINDRANCES - 1):
+        desk.hinder(desk.next(f"w{n}"), f"w{n}")
+    last = desk.next("w9")
+
+    with pytest.raises(HinderedError, match="^no weights here") as caught:
+        desk.hinder(last, "w9", "no weights here")
+
+    assert caught.value.exit_code == 2
+    assert desk.charges == desk.ends == []
+    assert desk.dispatch.count() == {"ready": MAX_HINDRANCES + 1, "waiting": 0, "running": 0}
+
+
+def test_a_finished_task_ends_the_row_of_hindrances(desk):
+    """Trouble that comes and goes never ends a run that gets on."""
+    for shard in range(10):
+        desk.dispatch.add(shard_task(shard, "a"))
+
+    for _ in range(10):
+        for n in range(MAX_HINDRANCES - 1):
+            desk.hinder(desk.next(f"w{n}", alone=True), f"w{n}")
+        desk.finish(desk.next("w9", alone=True), "w9")
+
+    assert desk.dispatch.is_idle
+    assert len(desk.ends) == 10
+
+
+def test_a_pool_that_gets_on_does_not_hide_one_that_cannot(desk):
+    """A model that never loads ends the run while the CPU stages finish shard after shard."""
+    for shard in range(5):
+        desk.dispatch.add(shard_task(shard, "a"))
+        desk.dispatch.add(shard_task(shard, "b", pool="b"))
+
+    for n in range(MAX_HINDRANCES - 1):
+        desk.finish(desk.next())
+        desk.hinder(desk.next(f"g{n}", "b"), f"g{n}", "no weights")
+    desk.finish(desk.next())
+    last = desk.next("g9", "b")
+
+    with pytest.raises(HinderedError, match="no weights"):
+        desk.hinder(last, "g9", "no weights")
+
+    assert [end[1] for end in desk.ends] == ["a"] * MAX_HINDRANCES
+
+
+def test_tasks_keep_their_order_whoever_avoids_them(desk):
+    """What failed goes last, what was put back first; each worker skips what it failed at."""
+    for shard in range(4):
+        desk.dispatch.add(shard_task(shard, "a"))
+    desk.fail(desk.next("w0"), "w0", "a")  # 1 2 3 0
+    desk.dispatch.unstarted(desk.next("w1").key)  # 1 2 3 0
+    desk.fail(desk.next("w1"), "w1", "a")  # 2 3 0 1
+    desk.dispatch.lost(desk.next("w1").key, "w1", "node")  # 2 3 0 1
+
+    assert [desk.next("w0").shard for _ in range(3)] == [2, 3, 1]
+    assert desk.next("w0") is None
+    assert desk.next("w1").shard == 0
+
+
+class Counted(str):
+    """A key that counts how often it is looked at."""
+
+    looks = 0
+
+    def __hash__(self):
+        Counted.looks += 1
+        return super().__hash__()
+
+    __eq__ = str.__eq__
+
+
+def test_an_end_looks_at_its_own_dependants_only(desk):
+    """A thousand waiting tasks are not looked through for each that ends."""
+    num_tasks = 1000
+    for shard in range(num_tasks):
+        first = shard_task(shard, "a")
+        desk.dispatch.add(first)
+        desk.dispatch.add(shard_task(shard, "b", after=(Counted(first.key),)))
+    Counted.looks = 0
+
+    desk.finish_all()
+
+    assert len(desk.ends) == 2 * num_tasks
+    assert Counted.looks <= 4 * num_tasks
+
+
+def test_a_worker_does_not_look_through_all_that_it_avoids(desk):
+    """Behind a thousand tasks that it failed at, the next one is found at once."""
+    num_tasks = 1000
+    for shard in range(num_tasks):
+        desk.dispatch.add(shard_task(shard, "a"))
+    for _ in range(num_tasks):
+        desk.fail(desk.next("w0"), "w0", "a")
+    lines = desk.dispatch._ready["cpu"]._lines
+
+    assert len(lines) == 1
+    assert desk.next("w0") is None
+    desk.dispatch.add(shard_task(num_tasks, "a"))
+    assert desk.next("w0").shard == num_tasks
+    assert len(lines) == 1
+    assert desk.next("w1").shard == 0
+
+
+def test_what_is_due_counts_rows_of_all_that_was_added(desk):
+    """Tasks of a feed count as those of the plan do."""
+    desk.dispatch.add(shard_task(0, "a", "b", num_rows=10))
+    desk.dispatch.add(shard_task(1, "a", num_rows=5))
+    desk.finish_all()
+
+    assert desk.dispatch.due == {"a": 15, "b": 10}

@@ -10,11 +10,11 @@ from curation.errors import LongtailError
 from curation.fingerprint import digest_files
 from curation.pipeline.fit import (
     NothingToFitError,
-    draw_sample,
     find_pin,
     read_artifact,
     run_fit,
 )
+from curation.pipeline.fit_sample import draw_sample
 from schemas.dataset import artifact_folder, pin_path
 from tests.fakes.inline_runner import InlineRunner
 from tests.fakes.lake import image_bytes, make_lake, write_files

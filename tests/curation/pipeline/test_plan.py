@@ -5,14 +5,15 @@ import dataclasses
 import pytest
 
 from curation.dataset import Dataset
+from curation.errors import DatasetError
 from curation.fingerprint import pretty_json
 from curation.ingest.work_list import freeze_lists
 from curation.pipeline.config import RunSettings
 from curation.pipeline.dispatch import Charge
 from curation.pipeline.execute import Executor
-from curation.pipeline.plan import has_own_pool
 from curation.pipeline.progress import Progress
 from curation.pipeline.quarantine import write_charges
+from curation.pipeline.shard_tasks import has_own_pool
 from curation.pipeline.tasks import INGEST_FINGERPRINT, WorkerSpec
 from schemas import dataset as layout
 from tests.fakes.lake import image_bytes, make_lake, write_files
@@ -213,11 +214,11 @@ def test_more_files_are_more_shards(open_session, lake):
     assert states(plan)["twins"][0] == "after shards"
     work(session, plan.tasks)
     barrier = session.plan(dataset)
-    assert [(task.kind, len(set(task.blocks))) for task in barrier.tasks] == [
-        ("edges", 2),
-        ("edges", 1),
-        ("groups", 0),
-    ]
+    edges, groups = barrier.tasks
+    assert (edges.kind, groups.kind) == ("edges", "groups")
+    new, *others = edges.blocks
+    assert [other == new for other in others] == [False, True]
+    assert groups.after == (edges.key,)
 
 
 def test_a_stage_with_its_own_pool_has_a_task_of_its_own(open_session):
@@ -315,10 +316,7 @@ def test_a_fit_that_was_given_up_blocks_its_stage(open_session):
     """Everything else is done, and the plan says which model is missing."""
     session = open_session(STAGES)
     dataset = list_source(session)
-    middle = find(session, "middle")
-    assert middle.meaning is not None
-    fit_key = middle.meaning.fit_key()
-    write_charges(dataset, "middle", fit_key, "fit", THREE)
+    give_up_fit(session, dataset)
 
     while not (plan := session.plan(dataset)).is_empty:
         work(session, plan.tasks)
@@ -326,6 +324,137 @@ def test_a_fit_that_was_given_up_blocks_its_stage(open_session):
     assert states(plan)["middle"] == ("blocked", "its fit failed three times")
     assert states(plan)["twins"][0] == "done"
     assert not plan.is_complete
+
+
+def give_up_fit(session, dataset):
+    """Work up to the fit of `middle`, and charge it three times."""
+    while not (fits := [t for t in session.plan(dataset).tasks if t.kind == "fit"]):
+        work(session, session.plan(dataset).tasks)
+    middle = find(session, "middle")
+    assert middle.meaning is not None
+    write_charges(dataset, "middle", middle.meaning.fit_key(), fits[0].name, THREE)
+
+
+def test_more_shards_give_a_fit_new_tries(open_session, lake):
+    """The sheet is named by the set of shards: what failed on those may work on others."""
+    session = open_session({"luma": {}, "middle": {}})
+    dataset = list_source(session)
+    give_up_fit(session, dataset)
+    assert session.plan(dataset).is_empty
+    write_files(lake, [("d9/new.png", image_bytes("new.png"))])
+    list_source(session)
+
+    work(session, session.plan(dataset).tasks)
+
+    assert [task.kind for task in session.plan(dataset).tasks] == ["fit"]
+    assert states(session.plan(dataset))["middle"] == ("after fit", "its model is fitted first")
+
+
+def test_a_fit_waits_for_a_row_that_it_can_read(tmp_path):
+    """Without one, nothing is planned and nothing charged; the plan says what is missing."""
+    lake = tmp_path / "lake"
+    write_files(lake, [("a.png", b""), ("b.png", b"no image")])
+    session = make_session(tmp_path / "data", lake, {"luma": {}, "middle": {}, "double": {}})
+    dataset = finish(session)
+
+    plan = session.plan(dataset)
+
+    assert plan.is_empty
+    assert not plan.is_complete
+    assert states(plan)["middle"] == ("after shards", "no row has luma.mean yet")
+    assert states(plan)["double"][0] == "done"
+    write_files(lake, [("c.png", image_bytes("c.png"))])
+    finish(session)
+    assert session.plan(dataset).is_complete
+
+
+def test_a_fit_whose_every_shard_was_given_up_is_not_planned(open_session):
+    """No file to fit on is no row to fit on; the relation over images is done all the same."""
+    session = open_session(STAGES)
+    dataset = list_source(session)
+    for shard in range(3):
+        name = f"shard-{shard:08d}"
+        write_charges(dataset, "luma", find(session, "luma").fingerprint, name, THREE)
+
+    while not (plan := session.plan(dataset)).is_empty:
+        work(session, plan.tasks)
+
+    assert {name: state for name, (state, _) in states(plan).items()} == {
+        "images": "done",
+        "luma": "blocked",
+        "double": "blocked",
+        "middle": "after shards",
+        "twins": "done",
+    }
+
+
+@pytest.mark.parametrize("other", [None, "pond"])
+def test_files_of_a_source_that_the_pipeline_has_not_are_left_to_it(open_session, tmp_path, other):
+    """A shard that was listed from another source is not tried three times in vain."""
+    dataset = list_source(open_session({"luma": {}}))
+    lake = make_lake(tmp_path / "other", 1) if other else None
+    source = {"name": other} if other else None
+    session = make_session(tmp_path / "data", lake, {"luma": {}}, source=source)
+
+    plan = session.plan(dataset)
+
+    assert plan.is_empty
+    assert not plan.is_complete
+    assert states(plan) == {
+        "images": ("blocked", "listed from 'lake', which is not this pipeline's source"),
+        "luma": ("blocked", "some shards are not taken in"),
+    }
+    assert plan.steps[0].blocked == (0, 1, 2)
+
+
+def test_a_model_that_is_not_there_is_refused(open_session):
+    """Named in the pipeline or pinned and deleted since: exit code 2 before anything starts."""
+    session = open_session({"luma": {}, "middle": {}})
+    dataset = finish(session)
+    named = open_session({"luma": {}, "middle": {"artifact": "0" * 32}})
+    with pytest.raises(DatasetError, match=r"stages\.middle\.artifact") as caught:
+        named.plan(dataset)
+    assert caught.value.exit_code == 2
+
+    (file,) = dataset.store.files("artifacts")
+    dataset.store.delete(file)
+    with pytest.raises(DatasetError, match="artifacts/middle"):
+        session.plan(dataset)
+
+
+def test_a_deleted_pin_is_fitted_anew(open_session):
+    """On the same shards it gives the same model, so nothing after it is due."""
+    session = open_session({"luma": {}, "middle": {}})
+    dataset = finish(session)
+    (pin,) = dataset.store.files("pins")
+    before = dataset.store.read(pin)
+    dataset.store.delete(pin)
+
+    plan = session.plan(dataset)
+    assert [task.kind for task in plan.tasks] == ["fit"]
+    work(session, plan.tasks)
+
+    assert dataset.store.read(pin) == before
+    assert session.plan(dataset).is_complete
+
+
+def test_edges_half_made_keep_their_charges(open_session, lake):
+    """A task is named by all of its pairs, so its sheet holds when some of them are there."""
+    session = open_session({"twins": {}})
+    finish(session)
+    write_files(lake, [("d9/new.png", image_bytes("new.png"))])
+    dataset = list_source(session)
+    work(session, session.plan(dataset).tasks)
+    edges = session.plan(dataset).tasks[0]
+    new, old, _ = edges.blocks
+    work(session, [dataclasses.replace(edges, blocks=(new, old))])
+
+    again = session.plan(dataset).tasks[0]
+
+    assert again.blocks == (new, new)
+    assert again.name == edges.name
+    write_charges(dataset, "twins", find(session, "twins").fingerprint, edges.name, THREE)
+    assert session.plan(dataset).is_empty
 
 
 def test_edges_that_were_given_up_block_the_relation(open_session):

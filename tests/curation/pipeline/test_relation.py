@@ -9,6 +9,7 @@ import pytest
 from curation.config import Config
 from curation.dataset import Dataset
 from curation.errors import ContractError, DatasetError, StorageError
+from curation.pipeline import blocks
 from curation.pipeline.blocks import current_blocks, read_block, shard_set
 from curation.pipeline.config import PipelineConfig
 from curation.pipeline.instances import resolve
@@ -152,7 +153,7 @@ def dataset(tmp_path, instances):
 def make_all(dataset, instances, parts, name="twin"):
     """Make what is missing; return the facts."""
     for left, right in missing_edges(dataset, instances[name], parts):
-        make_edges(dataset, instances[name], instances, left, right)
+        make_edges(dataset, instances[name], instances, left, [right])
     return make_groups(dataset, instances[name], instances, parts)
 
 
@@ -210,18 +211,63 @@ def test_one_more_ingest_makes_only_its_own_edges(dataset, instances):
 
 
 def test_doing_it_again_writes_the_same_bytes(dataset, instances):
-    """Every step may be repeated, in any order, also by the names that a task carries."""
+    """Every step may be repeated, in any order and from either side."""
     twin = instances["twin"]
     parts = current_blocks(dataset, twin, instances)
     make_all(dataset, instances, parts)
     before = {name: content for name, (content, *_) in state(dataset).items()}
 
-    assert run_edges(dataset, twin, instances, [parts[1].name, parts[0].name]) == 5
-    assert run_edges(dataset, twin, instances, [parts[1].name]) == 5
+    assert make_edges(dataset, twin, instances, parts[1], [parts[1], parts[0]]) == 10
+    assert make_edges(dataset, twin, instances, parts[0], [parts[1]]) == 5
     make_groups(dataset, twin, instances, parts[::-1])
     assert run_groups(dataset, twin, instances) == 60
 
     assert {name: content for name, (content, *_) in state(dataset).items()} == before
+
+
+def test_a_task_compares_its_first_block_with_the_others(dataset, instances):
+    """By the names that it carries; the block is read once."""
+    twin = instances["twin"]
+    parts = current_blocks(dataset, twin, instances)
+
+    assert run_edges(dataset, twin, instances, [b.name for b in (parts[1], *parts)]) == 10
+
+    assert missing_edges(dataset, twin, parts) == [(parts[0], parts[0])]
+
+
+def test_a_second_try_leaves_the_pairs_of_the_first(dataset, instances):
+    """A task that died half-way goes on where it was."""
+    twin = instances["twin"]
+    parts = current_blocks(dataset, twin, instances)
+    make_edges(dataset, twin, instances, parts[1], [parts[0]])
+    before = state(dataset)
+    assert len(before) == 1
+
+    names = [b.name for b in (parts[1], *parts)]
+    assert run_edges(dataset, twin, instances, names) == 5
+    assert run_edges(dataset, twin, instances, names) == 0
+
+    after = state(dataset)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 2
+
+
+def test_the_size_of_blocks_changes_no_group(dataset, instances, monkeypatch):
+    """The same 20 shards in two blocks of 16 places or in one of 32."""
+    answers = []
+    for most in (64, 1):
+        monkeypatch.setattr(blocks, "MAX_BLOCKS", most)
+        parts = current_blocks(dataset, instances["twin"], instances)
+        make_all(dataset, instances, parts)
+        name = shard_set(parts)
+        answers.append([read_one(dataset, instances, name, shard) for shard in range(20)])
+        assert [block.num_places for block in parts] == ([16, 16] if most == 64 else [32])
+
+    assert answers[0] == answers[1]
+
+
+def read_one(dataset, instances, name, shard):
+    return read_relation(dataset, "twin", instances["twin"].fingerprint, name, shard).to_pydict()
 
 
 def test_a_shard_without_its_inputs_is_left_out(dataset, instances):
@@ -259,7 +305,7 @@ def test_groups_without_all_edges_are_refused(dataset, instances):
     """The sentence names the first file and how many are missing; nothing is written."""
     twin = instances["twin"]
     parts = current_blocks(dataset, twin, instances)
-    make_edges(dataset, twin, instances, parts[0], parts[0])
+    make_edges(dataset, twin, instances, parts[0], [parts[0]])
 
     with pytest.raises(DatasetError, match="2 edge files of twin are missing"):
         make_groups(dataset, twin, instances, parts)

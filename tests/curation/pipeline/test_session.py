@@ -1,18 +1,28 @@
 """A run: what it does, what it says, and when it starts nothing at all."""
 
 import json
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from curation.dataset import Dataset
-from curation.errors import ConfigError, ConservationError, ResourceError, UsageError
+from curation.errors import (
+    ConfigError,
+    ConservationError,
+    HinderedError,
+    ResourceError,
+    UsageError,
+)
 from curation.ingest.work_list import freeze_lists
+from curation.pipeline import waves
 from curation.pipeline.dispatch import MAX_TRIES
 from curation.pipeline.local_runner import LocalRunner
 from curation.pipeline.runner import Runner
-from curation.pipeline.session import Event
+from curation.pipeline.session import Session
 from curation.pipeline.tasks import StepResult, TaskResult
+from curation.pipeline.watch import Event
+from schemas import dataset as layout
 from tests.fakes.inline_runner import InlineRunner
 from tests.fakes.lake import image_bytes, make_lake, write_files
 from tests.fakes.runs import Stages, files_of, find, make_session, read_instance
@@ -168,6 +178,20 @@ def test_what_fails_three_times_is_given_up_and_the_rest_goes_on(open_session):
     assert json.loads(dataset.store.read(sheet))["state"] == "quarantined"
 
 
+def test_a_stage_that_is_given_up_everywhere_ends_the_run_in_order(open_session):
+    """What reads it is blocked for every shard, and the run says so instead of going in circles."""
+    session = open_session({**ALL, "bad": {"what": "raise"}})
+
+    summary, _ = run(session)
+
+    assert summary.exit_code == 1
+    assert set(summary.left) == {"bad", "echo"}
+    assert summary.steps["echo"].blocked == 3
+    assert (
+        open_session({**ALL, "bad": {"what": "raise"}}).run(never, runner_name="x").exit_code == 1
+    )
+
+
 def test_what_was_given_up_is_left_alone(open_session):
     """The next run starts nothing, says so, and its exit code is 1 again."""
     stages = {"bad": {"what": "raise", "shard": 1}, "echo": {}}
@@ -210,15 +234,155 @@ def stop_at_charge(event):
 
 
 def test_a_fit_that_fails_blocks_its_stage_only(open_session):
-    """A fit without one usable row is given up; the others are done."""
+    """A fit on a sample of no rows is given up; the others are done."""
     session = open_session({"luma": {"background": [0, 0, 0]}, "middle": {"sample_rows": 0}})
 
     summary, _ = run(session)
 
     assert summary.exit_code == 1
     assert list(summary.left) == ["middle"]
-    assert "nothing to fit on" in summary.steps["middle"].quarantined["fit"]
+    (why,) = summary.steps["middle"].quarantined.values()
+    assert "nothing to fit on" in why
     assert summary.steps["luma"].rows == 10
+
+
+def test_a_fit_without_a_row_waits_for_one(tmp_path):
+    """Nothing is charged; the run says what is missing, and the next one with images fits."""
+    lake = tmp_path / "lake"
+    write_files(lake, [("a.png", b"")])
+    session = make_session(tmp_path / "data", lake, {"luma": {}, "middle": {}})
+
+    summary, events = run(session)
+
+    assert summary.exit_code == 1
+    assert summary.left == {"middle": "no row has luma.mean yet"}
+    assert "charge" not in {event["event"] for event in events}
+    write_files(lake, [("b.png", image_bytes("b.png"))])
+    assert run(session)[0].exit_code == 0
+
+
+class Away(InlineRunner):
+    """Its workers cannot reach the store, but for the first task's first step."""
+
+    def run(self, spec, pools, dispatch, feed, on_tick):
+        for n in range(100):
+            for task in feed.poll() if feed else []:
+                dispatch.add(task)
+            if (task := dispatch.next(f"away-{n}", "cpu", alone=True)) is not None:
+                done = {} if n else {task.steps[0]: StepResult("done", task.num_rows)}
+                result = TaskResult(done, hindrance="the store is away; bring it back")
+                dispatch.finished(task.key, result, f"away-{n}")
+
+
+def test_a_run_that_cannot_work_ends_and_loses_nothing(open_session):
+    """Exit code 2 with the sentence, nothing charged, the summary written; then all is done."""
+    session = open_session({"luma": {}, "double": {}})
+    dataset = session.create_dataset()
+    assert list(freeze_lists(dataset, session.config.source))
+    events: list[Event] = []
+
+    with pytest.raises(HinderedError, match="the store is away; bring it back") as caught:
+        session.run(Away, runner_name="away", on_event=events.append)
+
+    assert caught.value.exit_code == 2
+    assert dataset.store.files("quarantine") == []
+    hindrances = [event for event in events if event["event"] == "hindrance"]
+    assert [event["worker"] for event in hindrances] == [f"away-{n}" for n in range(3)]
+    (name,) = dataset.store.files("runs")
+    kept = json.loads(dataset.store.read(name))
+    assert (kept["complete"], kept["facts"]) == (False, {"hindrances": 3})
+    assert kept["steps"]["images"]["shards"] == 1
+    assert run(session)[0].exit_code == 0
+
+
+@pytest.fixture
+def slow_listing(monkeypatch):
+    """A listing that yields nothing before the returned event is set."""
+    released = threading.Event()
+
+    def freeze(dataset, source):
+        lists = freeze_lists(dataset, source)
+
+        def wait():
+            released.wait(20)
+            yield from lists
+
+        return wait()
+
+    monkeypatch.setattr(waves, "freeze_lists", freeze)
+    return released
+
+
+def test_pending_work_does_not_wait_for_the_listing(open_session, lake, slow_listing):
+    """What is missing on disk is made while the source is still being listed."""
+    session = open_session({"luma": {}, "middle": {}})
+    slow_listing.set()
+    run(session)
+    slow_listing.clear()
+    fingerprint = find(session, "luma").fingerprint
+    dataset = Dataset.open(session.config.dataset)
+    path = layout.instance_path("luma", fingerprint, 1)
+    dataset.store.delete(path)
+    write_files(lake, [("d9/new.png", image_bytes("new.png"))])
+    waited: list[bool] = []
+
+    class Patient(InlineRunner):
+        def run(self, spec, pools, dispatch, feed, on_tick):
+            def tick():
+                if dataset.store.exists(path) and not slow_listing.is_set():
+                    waited.append(feed.is_empty)
+                    slow_listing.set()
+                on_tick()
+
+            super().run(spec, pools, dispatch, feed, tick)
+
+    summary = session.run(Patient, runner_name="inline")
+
+    assert waited == [True]
+    assert summary.exit_code == 0
+    assert summary.steps["luma"].rows == 4 + 1
+
+
+def test_fits_and_relations_wait_for_the_listing_and_it_is_seen(open_session, lake, slow_listing):
+    """A stopped run fits on what an unbroken one would have; a long listing shows meanwhile."""
+    session = open_session({"luma": {}, "middle": {}})
+    slow_listing.set()
+    run(session)
+    slow_listing.clear()
+    dataset = Dataset.open(session.config.dataset)
+    (pin,) = dataset.store.files("pins")
+    before = dataset.store.read(pin)
+    dataset.store.delete(pin)
+    write_files(lake, [(f"d9/{n}.png", image_bytes(f"{n}.png")) for n in range(3)])
+    events: list[Event] = []
+
+    def take(event):
+        events.append(event)
+        if event["event"] == "progress" and event["listing"]:
+            slow_listing.set()
+
+    assert session.run(InlineRunner, runner_name="inline", on_event=take).exit_code == 0
+
+    assert events[0]["event"] == "progress"
+    assert [event["kind"] for event in events if event["event"] == "wave"][:2] == [
+        "rows",
+        "barrier",
+    ]
+    now = json.loads(dataset.store.read(pin))
+    assert now["sample_rows"] == json.loads(before)["sample_rows"] + 3
+
+
+def test_a_source_that_has_gone_is_refused_before_pending_work(open_session, lake):
+    """A bad request starts nothing, also where there would be something to do."""
+    session = open_session({"luma": {}})
+    dataset = session.create_dataset()
+    assert list(freeze_lists(dataset, session.config.source))
+    lake.rename(lake.with_name("gone"))
+
+    with pytest.raises(UsageError, match="lake"):
+        session.run(never, runner_name="local")
+
+    assert dataset.store.names("pipelines") == []
 
 
 def test_a_run_leaves_its_summary(open_session):
@@ -245,6 +409,36 @@ def test_the_pipeline_is_kept_as_it_was_written(open_session):
     run(changed)
 
     assert dataset.store.read("pipelines/fake.yaml").decode() == changed.text
+
+
+def test_a_changed_text_is_kept_without_new_work(open_session):
+    """Another predicate needs no stage, and is what was applied last all the same."""
+    session = open_session({"luma": {}})
+    run(session)
+    changed = Session(session.config, session.text + "# as of today\n", session.registry)
+
+    summary = changed.run(never, runner_name="local")
+
+    assert summary.did_nothing
+    dataset = Dataset.open(session.config.dataset)
+    assert dataset.store.read("pipelines/fake.yaml").decode() == changed.text
+    assert len(dataset.store.names("runs")) == 1
+
+
+def test_a_refused_pipeline_is_not_kept(open_session):
+    """What could not be applied does not replace what was; no secret of a comment is kept."""
+    session = open_session({"luma": {}})
+    run(session)
+    refused = open_session({"luma": {"size_px": 8, "run": {"gpus": 1}}})
+    with pytest.raises(ResourceError):
+        refused.run(LocalRunner, runner_name="local")
+    dataset = Dataset.open(session.config.dataset)
+    assert dataset.store.read("pipelines/fake.yaml").decode() == session.text
+
+    told = Session(session.config, "# https://me:word@host/x\n", session.registry)
+    told.run(never, runner_name="local")
+
+    assert b"word" not in dataset.store.read("pipelines/fake.yaml")
 
 
 def test_a_wrong_pipeline_touches_nothing(tmp_path, lake):
@@ -307,6 +501,9 @@ def test_a_crash_is_a_row_for_the_local_runner(open_session):
 
     assert summary.exit_code == 0
     assert summary.steps["bad"].errors == {"crashed": 1}
+    restarts = summary.facts["restarts"]
+    assert restarts >= 1
+    assert f"{restarts} times a worker's process died and was started again" in summary.lines()
     errors = read_instance(session, "bad")["bad_error"].to_pylist()
     assert errors.count("crashed: SIGSEGV") == 1
     assert errors.count(None) == 9

@@ -1,6 +1,7 @@
 """The one function that calls a stage refuses every break of the contract, by name."""
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from curation.config import Config
@@ -155,6 +156,75 @@ def test_a_break_of_the_contract_is_named(stage, sentence):
     """The error names the stage, the column, what was found and what was expected."""
     with pytest.raises(ContractError) as caught:
         run_stage(stage, make_shard())
+
+    assert str(caught.value) == sentence
+
+
+def failing(errors, **values):
+    """Answer with nulls in the second row but for `values`, and these errors."""
+
+    def wrong(shard):
+        keep = pa.array([True, False, True, True])
+        table = answer(shard)
+        for index, name in enumerate(["score", "vector", "words"]):
+            blank = pc.if_else(keep, table[name], pa.scalar(None, table[name].type))
+            table = table.set_column(index, name, values.get(name, blank))
+        return table.set_column(3, "error", pa.array(errors, pa.string()))
+
+    return ProbeStage(wrong)
+
+
+REASON = "empty: the file has no bytes"
+
+
+def test_a_row_has_values_or_a_reason():
+    """Nulls throughout with a reason of the vocabulary is what a bad row looks like."""
+    result = run_stage(failing([None, REASON, None, None]), make_shard())
+
+    assert result["error"].to_pylist() == [None, REASON, None, None]
+    assert result["score"].to_pylist() == [0, None, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("stage", "sentence"),
+    [
+        (
+            failing([None] * 4),
+            (
+                "stage probe, row 11: every column is null and so is error; say why with "
+                "schemas.error_codes.row_error"
+            ),
+        ),
+        (
+            failing([None, REASON, REASON, None]),
+            (
+                "stage probe, column score, row 12: has a value beside an error; a row with a "
+                "reason has nulls"
+            ),
+        ),
+        (
+            failing([None, REASON, None, None], words=pa.array([[], [], [], []], WRITES[2].type)),
+            (
+                "stage probe, column words, row 11: has a value beside an error; a row with a "
+                "reason has nulls"
+            ),
+        ),
+        *(
+            (
+                failing([None, text, None, None]),
+                (
+                    f"stage probe, column error: {text!r} is no `code: text` of "
+                    "schemas.error_codes; word it with row_error"
+                ),
+            )
+            for text in ("broken: in its own words", "empty", "empty: ", "", "Empty: x")
+        ),
+    ],
+)
+def test_nulls_and_reasons_go_together(stage, sentence):
+    """No null without a reason, no value beside one, and only reasons that others can count."""
+    with pytest.raises(ContractError) as caught:
+        run_stage(stage, make_shard(first=10))
 
     assert str(caught.value) == sentence
 

@@ -3,14 +3,20 @@
 import io
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
+from curation.config import Config
 from curation.dataset import Dataset
 from curation.pipeline.config import parse_pipeline
+from curation.pipeline.instances import Registry
 from curation.pipeline.relation_rows import relation_rows
 from curation.pipeline.session import Session
+from curation.pipeline.stage import Stage
 from curation.report.source import open_source
 from curation.snapshot.create import create_snapshot
+from schemas.columns import column, table
+from schemas.training import CAPTION
 from stages.registry import STAGES
 from stages.sample import HierarchicalSampler
 from tests.fakes.inline_runner import InlineRunner
@@ -18,6 +24,7 @@ from tests.fakes.lake import write_files
 
 HOSTILE_NAME = "</script><img src=x onerror=alert(1)>.png"
 TURNING_NAME = "cat\u202egnp.png"
+HOSTILE_CAPTION = "</script><img src=x onerror=alert(3)><!-- &lt;"
 HOSTILE_PREDICATE = "inspect_mode <> '</script><img src=x onerror=alert(2)>'"
 
 NUM_PICTURES = 24
@@ -78,18 +85,60 @@ def lake_files():
     return files
 
 
-def run_pipeline(folder, *, sample="{size: 12, seed: 3}", stages=None):
+class SayingConfig(Config):
+    """Settings of `saying`."""
+
+
+class SayingStage(Stage[SayingConfig]):
+    """Captions of two lengths, as hostile as a model's can be."""
+
+    name = "saying"
+    config_type = SayingConfig
+
+    def reads(self):
+        return ("images.source_key",)
+
+    def writes(self):
+        return table(
+            "saying",
+            column("captions", pa.list_(CAPTION), "What is seen."),
+            column("short_caption", pa.string(), "The same in a word."),
+            column("caption_language", pa.string(), "No caption, but about one."),
+            column("error", pa.string(), "Never."),
+        )
+
+    def process(self, shard):
+        keys = shard.column("images.source_key").to_pylist()
+        return pa.Table.from_pydict(
+            {
+                "captions": [
+                    [{"variant": "long", "language": "en", "text": f"{HOSTILE_CAPTION} {key}"}]
+                    for key in keys
+                ],
+                "short_caption": ["a wall"] * len(keys),
+                "caption_language": ["en"] * len(keys),
+                "error": [None] * len(keys),
+            },
+            schema=self.writes(),
+        )
+
+
+REGISTRY: Registry = {**STAGES, "saying": SayingStage}
+
+
+def run_pipeline(folder, *, sample="{size: 12, seed: 3}", stages=None, more_stages=""):
     """Take the lake in, run the stages, and return the session."""
     write_files(folder / "lake", lake_files())
     text = PIPELINE.format(
         dataset=folder / "data", lake=folder / "lake", sample=sample, predicate=HOSTILE_PREDICATE
     )
+    text = text.replace("snapshot:", f"{more_stages}snapshot:")
     config = parse_pipeline(text, "walls.yaml")
     if stages is not None:
         kept = {name: config.stages[name] for name in stages}
         config = config.model_copy(update={"stages": kept})
         text = config.to_yaml()
-    session = Session(config, text, STAGES)
+    session = Session(config, text, REGISTRY)
     summary = session.run(InlineRunner, runner_name="inline")
     assert summary.complete, summary.lines()
     return session
@@ -108,4 +157,4 @@ def snapshot(session):
 
 def source_of(session, snapshot_id=None):
     """Open what a report is about."""
-    return open_source(Dataset.open(session.config.dataset), snapshot_id, STAGES)
+    return open_source(Dataset.open(session.config.dataset), snapshot_id, REGISTRY)

@@ -1,13 +1,15 @@
 """What is measured, counted and drawn."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
 
-from curation.report.histograms import HEIGHT, WIDTH, draw, make_histograms
+from curation.report.histograms import EDGE, HEIGHT, WIDTH, draw, make_histograms
 from curation.report.measures import Counts, Measure, count_measures, find_measures
 from curation.report.scales import ZERO_BIN, Scale
 from curation.report.thresholds import Threshold
+from curation.report.wording import tick
 from tests.curation.report.report_dataset import NUM_BROKEN, NUM_FILES
 
 LINEAR = Measure("score", "A score.", "0..100", "r.score", Scale("linear", 0, 100))
@@ -116,6 +118,20 @@ def test_a_threshold_near_the_values_widens_the_plot():
 
     assert found.bars[0].low < 40
     assert 0 < found.marks[0].x < WIDTH / 4
+
+
+def test_labels_of_the_axis_do_not_touch():
+    """Of ticks that lie close together on a logarithmic scale, some have no label."""
+    scale = Scale("log")
+    spread = dict.fromkeys(range(int(scale.position(0.01)), int(scale.position(9000))), 5)
+
+    histogram = draw(LOG, Counts({**spread, ZERO_BIN: 40}, {}), [])
+
+    ticks = histogram.ticks
+    assert len(ticks) >= 3
+    for (left, one), (right, two) in itertools.pairwise(ticks):
+        letters = (len(tick(one, "px")) + len(tick(two, "px"))) / 2
+        assert right - left > 5.5 * letters - EDGE
 
 
 def test_medians_are_of_each_series():

@@ -44,8 +44,9 @@ def test_sizes_go_up_to_the_largest_unit():
 
 
 def test_times_are_as_people_say_them():
-    """Seconds, minutes and hours."""
-    assert [wording.duration(s) for s in (0.25, 61, 7260)] == ["0.2 s", "1 min 01 s", "2 h 01 min"]
+    """Milliseconds, seconds, minutes and hours."""
+    said = ["250 ms", "1.5 s", "1 min 01 s", "2 h 01 min"]
+    assert [wording.duration(s) for s in (0.25, 1.5, 61, 7260)] == said
 
 
 def test_long_names_lose_their_middle():

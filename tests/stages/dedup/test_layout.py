@@ -99,7 +99,7 @@ def run(dataset, instances, parts=None):
     dedup = instances["dedup"]
     parts = current_blocks(dataset, dedup, instances) if parts is None else parts
     for left, right in missing_edges(dataset, dedup, parts):
-        make_edges(dataset, dedup, instances, right, left)
+        make_edges(dataset, dedup, instances, right, [left])
     make_groups(dataset, dedup, instances, parts)
     found = {}
     for shard in [shard for block in parts for shard in block.shards]:

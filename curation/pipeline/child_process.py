@@ -1,0 +1,126 @@
+"""One child process as its supervisor holds it: started, asked, waited for, ended."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from curation.pipeline.messages import Answer, Request
+from curation.pipeline.progress import Progress
+
+ENVIRONMENT = {
+    # One thread for each numerical library: decisions must not depend on the number of cores, and
+    # there are as many workers as cores.
+    "OMP_NUM_THREADS": "1",  # Arrow's and torch's computing threads follow it too
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+    "ARROW_IO_THREADS": "2",
+    # Each arena reserves 64 MB of address space, one a thread; mimalloc and jemalloc reserve it by
+    # the gigabyte. The limit is of address space, so little of it may be lost like that.
+    "MALLOC_ARENA_MAX": "2",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+}
+"""What a child's environment has besides its supervisor's."""
+
+_PATIENCE_S = 2.0
+_REAP_S = 10.0
+"""A killed process is gone in milliseconds, unless the kernel waits for a dead file system."""
+
+
+class ChildProcess:
+    """A running `curation.pipeline.child`; making the object starts the process.
+
+    Args:
+        memory_bytes: Address space that it may have; 0 for no limit.
+
+    Attributes:
+        progress: Where it writes what it has in hand.
+
+    Raises:
+        OSError: The machine has no process, memory or descriptor left.
+    """
+
+    def __init__(self, memory_bytes: int) -> None:
+        # `-P`: without it the working directory would come first, and with it whatever copy of the
+        # code lies there. The child imports what this process imports.
+        command = [sys.executable, "-P", "-m", "curation.pipeline.child"]
+        search = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": search}
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self.progress = Progress.create()
+            descriptors = (theirs.fileno(), self.progress.descriptor)
+            try:
+                self._process = subprocess.Popen(
+                    [*command, *map(str, descriptors), str(memory_bytes)],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=descriptors,
+                )
+            except OSError:
+                self.progress.close()
+                raise
+            self._connection = Connection(ours.detach())
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
+    def send(self, request: Request) -> None:
+        """Ask for something; `OSError` where nobody listens."""
+        self._connection.send(request)
+
+    def receive(self, timeout_s: float) -> Answer | None:
+        """Return its next word, or null after `timeout_s`.
+
+        Raises:
+            EOFError: It hung up. OSError: It hung up in the middle of a word.
+        """
+        if not self._connection.poll(timeout_s):
+            return None
+        answer: Answer = self._connection.recv()
+        return answer
+
+    def kill(self) -> None:
+        """End it at once; safe to call from another thread, before or after `close`."""
+        self._process.kill()
+
+    def close(self) -> str:
+        """Hang up, wait for its end, kill it where that does not come; say how it ended.
+
+        A process that not even SIGKILL ends within `_REAP_S` is left behind: it can never run
+        another instruction of ours, and `subprocess` reaps it when it starts the next one.
+        """
+        self._connection.close()
+        code = self._wait(_PATIENCE_S)
+        if code is None:
+            self._process.kill()
+            code = self._wait(_REAP_S)
+        self.progress.close()
+        return _words(code)
+
+    def _wait(self, timeout_s: float) -> int | None:
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def _words(code: int | None) -> str:
+    if code is None:
+        return "no end"
+    if code >= 0:
+        return f"exit code {code}"
+    return next((s.name for s in signal.Signals if s == -code), f"signal {-code}")

@@ -1,0 +1,70 @@
+"""The tasks of one pool that may be handed out, in order, each with the workers that it avoids."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from curation.pipeline.tasks import Task
+
+
+@dataclass
+class Entry:
+    """A task on its way.
+
+    Attributes:
+        task: As it was added.
+        steps: The steps that are still to be done.
+        avoid: Workers that failed at it.
+        free_tries: How often it was lost.
+        num_blockers: Tasks that it waits for.
+    """
+
+    task: Task
+    steps: tuple[str, ...]
+    avoid: frozenset[str] = frozenset()
+    free_tries: int = 0
+    num_blockers: int = 0
+
+
+class ReadyTasks:
+    """First come, first served, but for a worker that has failed at what comes first.
+
+    Entries stand in one line for each set of workers that they avoid, so that a worker which must
+    avoid a thousand tasks does not look at each of them: there are as many lines as there were
+    combinations of workers that failed at the same task.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[frozenset[str], OrderedDict[int, Entry]] = {}
+        self._front = 0
+        self._back = 0
+
+    def __len__(self) -> int:
+        return sum(len(line) for line in self._lines.values())
+
+    def append(self, entry: Entry) -> None:
+        """Let an entry come last."""
+        self._back += 1
+        self._lines.setdefault(entry.avoid, OrderedDict())[self._back] = entry
+
+    def put_first(self, entry: Entry) -> None:
+        """Let an entry come first."""
+        self._front -= 1
+        line = self._lines.setdefault(entry.avoid, OrderedDict())
+        line[self._front] = entry
+        line.move_to_end(self._front, last=False)
+
+    def take(self, worker: str, *, alone: bool) -> Entry | None:
+        """Remove and return the first entry that `worker` need not avoid; any, if it is alone."""
+        firsts = {
+            next(iter(line)): avoid
+            for avoid, line in self._lines.items()
+            if alone or worker not in avoid
+        }
+        if not firsts:
+            return None
+        place = min(firsts)
+        avoid = firsts[place]
+        entry = self._lines[avoid].pop(place)
+        if not self._lines[avoid]:
+            del self._lines[avoid]
+        return entry

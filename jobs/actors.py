@@ -1,0 +1,182 @@
+"""Worker actors as the submit loop sees them, and what Ray's errors say of them."""
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    ActorUnschedulableError,
+    OutOfMemoryError,
+    RayActorError,
+    RuntimeEnvSetupError,
+)
+
+from curation.errors import LongtailError
+from curation.pipeline.runner import Pool
+from curation.pipeline.tasks import Task
+from jobs.floor import Member
+from jobs.worker_actor import WorkerActor
+
+DEATHS = (RayActorError, OutOfMemoryError, RuntimeEnvSetupError, ActorUnschedulableError)
+"""What Ray raises for a call of an actor that is dead, by the cause of its death."""
+
+MAX_FAILED_STARTS = 3
+
+_ADVICE: dict[type[BaseException], str] = {
+    RuntimeEnvSetupError: "look at the packages and the working directory of the Ray job",
+    ActorUnschedulableError: "look at the labels and resources of the cluster's nodes",
+    OutOfMemoryError: "their nodes ran out of memory: give a worker more run.cpus, so that fewer "
+    "share a node, or use larger nodes",
+}
+
+
+@dataclass
+class Call:
+    """A task in the hands of an actor.
+
+    Attributes:
+        task: The task.
+        begin: Reference that is answered when the actor comes to the task.
+        answer: Reference to its result.
+        has_begun: Whether `begin` was answered.
+    """
+
+    task: Task
+    begin: Any
+    answer: Any
+    has_begun: bool = False
+
+    @property
+    def next_ref(self) -> Any:
+        """What to wait for."""
+        return self.answer if self.has_begun else self.begin
+
+
+@dataclass(eq=False)
+class Actor:
+    """A worker.
+
+    Attributes:
+        name: Its name.
+        pool: Its pool.
+        handle: Ray's handle.
+        ready: Reference to the node that it lives on.
+        asked: When it was asked for, on the monotonic clock.
+        node: Where it lives; empty while it is pending.
+        calls: One runs, one may wait.
+        since: When it came to what it does now: pending, idle, the call at the head.
+        is_ending: Whether it gets no new calls and ends when it has none.
+        dead_since: When its death was heard of.
+        verdict_s: How long to wait, from then on, for the news that its node died too.
+        code: What the call at its head is charged with if the node lives.
+        reason: The same in words.
+    """
+
+    name: str
+    pool: Pool
+    handle: Any
+    ready: Any
+    asked: float
+    node: str = ""
+    calls: deque[Call] = field(default_factory=deque)
+    since: float = 0.0
+    is_ending: bool = False
+    dead_since: float | None = None
+    verdict_s: float = 0.0
+    code: str = "crashed"
+    reason: str = ""
+
+    @classmethod
+    def start(cls, name: str, pool: Pool) -> "Actor":
+        """Ask Ray for a worker."""
+        handle = WorkerActor.options(num_cpus=pool.cpus, num_gpus=pool.gpus).remote(
+            pool.memory_bytes, pool.gpus == 0
+        )
+        now = time.monotonic()
+        return cls(name, pool, handle, handle.ready.remote(), now, since=now)
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether it may be given a task."""
+        return bool(self.node) and not self.is_ending and self.dead_since is None
+
+    def give(self, shared: Any, task: Task) -> None:
+        """Hand it a task, which it begins when it has done what it has.
+
+        Args:
+            shared: Reference to the `WorkerSpec`.
+            task: The task.
+        """
+        if not self.calls:
+            self.since = time.monotonic()
+        begin = self.handle.begin.remote()
+        self.calls.append(Call(task, begin, self.handle.run.remote(shared, task)))
+
+    def answered(self) -> Call:
+        """Take off the call at the head; the next one comes to it now."""
+        self.since = time.monotonic()
+        return self.calls.popleft()
+
+    def died(self, verdict_s: float, code: str, reason: str) -> None:
+        """Note a death that has been heard of."""
+        self.dead_since = time.monotonic()
+        self.verdict_s = verdict_s
+        self.code = code
+        self.reason = reason
+
+    def member(self, now: float, room_made: float) -> Member:
+        """Return what sizing looks at.
+
+        Args:
+            now: The time.
+            room_made: When a worker last ended for another one.
+        """
+        since = self.since if self.node else max(self.since, room_made)
+        return Member(self.name, self.pool, self.node, len(self.calls), self.is_ending, now - since)
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        ray.kill(self.handle)
+
+
+class Failures:
+    """Workers that died before they began anything, pool by pool.
+
+    Those that were asked for before the last failure do not count again: one lost node may take
+    several with it.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._last: dict[str, float] = {}
+
+    def begun(self, pool: Pool) -> None:
+        """Forget: a worker of this pool has come to work."""
+        self._counts.pop(pool.name, None)
+
+    def add(self, actor: Actor, error: BaseException | None, reason: str) -> None:
+        """Count a failure.
+
+        Raises:
+            LongtailError: It was one too many.
+        """
+        name = actor.pool.name
+        if actor.asked <= self._last.get(name, float("-inf")):
+            return
+        self._last[name] = time.monotonic()
+        self._counts[name] = self._counts.get(name, 0) + 1
+        if self._counts[name] >= MAX_FAILED_STARTS:
+            advice = next((a for kind, a in _ADVICE.items() if isinstance(error, kind)), "")
+            message = (
+                f"{name}: {MAX_FAILED_STARTS} workers in a row ended before they began to work, "
+                f"the last one so: {reason}{'; ' if advice else ''}{advice}"
+            )
+            raise LongtailError(message) from error
+
+
+def last_line(error: BaseException) -> str:
+    """Return the line that says what happened, under a traceback or a list of facts."""
+    lines = [line for line in str(error).splitlines() if line.strip() and line[0] != "\t"]
+    return lines[-1].strip()[:500] if lines else type(error).__name__

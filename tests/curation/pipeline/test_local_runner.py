@@ -1,0 +1,62 @@
+"""Local children: what they leave when the run is stopped, and what they refuse."""
+
+import pytest
+
+from curation.errors import ResourceError
+from curation.ingest.work_list import freeze_lists
+from curation.pipeline.dispatch import Dispatch
+from curation.pipeline.local_runner import LocalRunner
+from curation.pipeline.runner import Pool
+from curation.pipeline.tasks import WorkerSpec
+from tests.fakes.lake import image_bytes, write_files
+from tests.fakes.runs import make_session, read_instance, run
+
+KEYS = [f"img{n}.png" for n in range(4)]
+
+
+def test_an_interrupted_run_marks_no_row(tmp_path):
+    """Ctrl-C in the middle of a row kills the child, which is no crash of that row."""
+    write_files(tmp_path / "lake", [(key, image_bytes(key)) for key in KEYS])
+    once = tmp_path / "once"
+    stages = {"luma": {}, "bad": {"what": "hang", "key": "img2", "once": str(once)}}
+    session = make_session(tmp_path / "data", tmp_path / "lake", stages)
+    dataset = session.create_dataset()
+    assert session.config.source is not None
+    list(freeze_lists(dataset, session.config.source))
+    settings = session.config.run
+    spec = WorkerSpec(
+        dataset.store.url,
+        session.instances(dataset),
+        session.config.source,
+        settings.row_timeout_s,
+        settings.task_timeout_s,
+    )
+    noted: list[object] = []
+    dispatch = Dispatch(
+        spec.dependants, lambda step, name: [], lambda *charge: noted.append(charge), noted.append
+    )
+    for task in session.plan(dataset).tasks:
+        dispatch.add(task)
+
+    def interrupt():
+        if once.exists():
+            raise KeyboardInterrupt
+
+    runner = LocalRunner()
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(spec, session.pools(spec.instances), dispatch, None, interrupt)
+    runner.close()
+
+    assert noted == []
+    assert not [name for name in dataset.store.files("bad") if name.endswith(".parquet")]
+
+    assert run(session).complete
+    assert read_instance(session, "bad")["bad_error"].null_count == len(KEYS)
+
+
+def test_gpus_and_more_memory_than_there_is_are_refused():
+    """With a sentence, before anything starts."""
+    with pytest.raises(ResourceError, match="clip asks for 1 GPU.*--runner ray"):
+        LocalRunner().check([Pool("clip", 1, None, 1.0, 1.0, 1 << 30)])
+    with pytest.raises(ResourceError, match="cpu asks for .* MB a worker.*run.memory_bytes"):
+        LocalRunner().check([Pool("cpu", 1, None, 1.0, 0.0, 1 << 50)])
