@@ -28,6 +28,7 @@ _SCHEMA_KEY = b"ARROW:schema"
 _BLANKED = b"ARROW:nobody"
 _MAGIC = b"PAR1"
 _BATCH_ROWS = 64
+_BUFFER_BYTES = 4 << 20
 
 
 class TableError(Exception):
@@ -53,7 +54,13 @@ class ForeignTable:
         self._file = _Blanked(file)
         with self._explained():
             opened = pa.PythonFile(self._file, mode="r")
-            self._parquet = pq.ParquetFile(opened, arrow_extensions_enabled=False)
+            # Otherwise the columns of a whole row group are read into memory at once.
+            self._parquet = pq.ParquetFile(
+                opened,
+                buffer_size=_BUFFER_BYTES,
+                pre_buffer=False,
+                arrow_extensions_enabled=False,
+            )
         self.schema: pa.Schema = self._parquet.schema_arrow
         self.metadata: Any = self._parquet.metadata
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from errno import ENAMETOOLONG
 from heapq import merge
 from itertools import islice
-from typing import IO, Literal, NamedTuple, Self
+from typing import IO, Any, Literal, NamedTuple, Self
 
 from pydantic import Field
 
@@ -55,6 +55,9 @@ class ListConfig(RootsConfig):
     def located(self) -> Self:
         lists = tuple(absolute(url) for url in self.lists)
         return super().located().model_copy(update={"lists": lists})
+
+    def origin(self) -> dict[str, Any]:
+        return {**super().origin(), "lists": list(self.lists)}
 
     def named_columns(self) -> dict[str, str]:
         """Return every column that must be there -> the key that names it."""

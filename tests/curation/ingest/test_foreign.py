@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.errors import UsageError
+from curation.ingest import foreign
 from curation.ingest.foreign import TableError, check_plain, is_plain, open_table
 from curation.ingest.local_root import LocalRoot
 
@@ -119,14 +120,25 @@ def test_text_that_is_no_utf8_is_undecodable(tmp_path, root):
         read(root, b"t.parquet", ["x"])
 
 
-def test_large_row_groups_are_read_in_small_batches(tmp_path, root):
-    """Memory follows the batch."""
-    pq.write_table(pa.table({"x": list(range(1000))}), tmp_path / "t.parquet", row_group_size=1000)
+def test_large_row_groups_are_read_in_small_parts(tmp_path, root, monkeypatch):
+    """Memory follows the batch, for what is read as for what is decoded."""
+    values = [random.Random(n).randbytes(100_000) for n in range(200)]
+    settings = {"use_dictionary": False, "write_batch_size": 8}  # else all is one page
+    pq.write_table(pa.table({"x": values}), tmp_path / "t.parquet", **settings)
+    reads = []
+    blanked_read = foreign._Blanked.read
 
+    def noted(self, size=-1):
+        reads.append(size)
+        return blanked_read(self, size)
+
+    monkeypatch.setattr(foreign._Blanked, "read", noted)
     with open_table(root, b"t.parquet") as (_, table):
         sizes = [len(batch) for batch in table.batches(["x"], [0])]
+
     assert max(sizes) == 64
-    assert sum(sizes) == 1000
+    assert sum(sizes) == 200
+    assert max(reads) < 8 << 20 < sum(map(len, values))
 
 
 def test_plain_types_are_what_json_can_hold():
