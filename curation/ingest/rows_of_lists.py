@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from curation.errors import ConfigError, UsageError
-from curation.ingest.foreign import TableError, check_plain, open_table
+from curation.ingest.foreign import TableError, check_plain, open_table, to_rows
 from curation.ingest.roots import Root
 from curation.ingest.texts import to_json
 
@@ -141,7 +141,7 @@ def _read_parquet(root: Root, key: bytes, columns: Mapping[str, str]) -> Iterato
                 check_plain(table.schema, name, columns.get(name, "source.lists"), uri)
             row = 0
             for batch in table.batches(names, range(len(table.group_rows))):
-                for values in batch.to_pylist():
+                for values in to_rows(batch):
                     row += 1
                     yield row, values
     except TableError as error:

@@ -1,5 +1,6 @@
 """Parquet files of others: nothing in them runs, and what is broken says so."""
 
+import json
 import random
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ from curation.errors import UsageError
 from curation.ingest import foreign
 from curation.ingest.foreign import TableError, check_plain, is_plain, open_table
 from curation.ingest.local_root import LocalRoot
+from curation.ingest.texts import to_json
 
 
 class HostileType(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
@@ -146,6 +148,38 @@ def test_plain_types_are_what_json_can_hold():
     plain = [pa.int8(), pa.string(), pa.float32(), pa.timestamp("us"), pa.decimal128(9, 2)]
     plain += [pa.list_(pa.string()), pa.struct([("a", pa.bool_())]), pa.null()]
     other = [pa.binary(), pa.list_(pa.binary()), pa.map_(pa.string(), pa.int8()), pa.binary(4)]
+    other += [pa.list_(pa.timestamp("ns"))]
 
     assert all(is_plain(kind) for kind in plain)
     assert not any(is_plain(kind) for kind in other)
+
+
+def test_every_time_can_be_written(tmp_path, root):
+    """Nanoseconds, and years that Python does not have."""
+    columns = {
+        "ns": pa.array([1], pa.timestamp("ns")),
+        "far": pa.array([2**60], pa.timestamp("us", "UTC")),
+        "day": pa.array([2**30], pa.date32()),
+        "time": pa.array([1], pa.time64("ns")),
+        "half": pa.array([1.5], pa.float16()),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+
+    with open_table(root, b"t.parquet") as (_, table):
+        (row,) = [row for b in table.batches(list(columns), [0]) for row in foreign.to_rows(b)]
+    assert row["ns"] == "1970-01-01 00:00:00.000000001"
+    assert row["time"] == "00:00:00.000000001"
+    assert isinstance(row["far"], str)
+    assert isinstance(row["day"], str)
+    assert json.loads(to_json(row) or "")["half"] == 1.5
+
+
+def test_fields_of_one_name_are_undecodable(tmp_path, root):
+    """No value of ours could hold both."""
+    twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"])
+    pq.write_table(pa.table({"x": twice}), tmp_path / "t.parquet")
+
+    with open_table(root, b"t.parquet") as (_, table):
+        (batch,) = table.batches(["x"], [0])
+        with pytest.raises(TableError):
+            foreign.to_rows(batch)
