@@ -18,6 +18,7 @@ from curation.pipeline.config import NodeLimit
 from curation.pipeline.dispatch import Dispatch
 from curation.pipeline.runner import Feed, Pool
 from curation.pipeline.tasks import TaskResult, WorkerSpec
+from curation.pipeline.worker import START_TIMEOUT_S
 from jobs.actors import DEATHS, Actor, Failures, last_line
 from jobs.admission import admit
 from jobs.cluster import Cluster
@@ -84,7 +85,7 @@ class RayRunner:
     ) -> None:
         """Work until `dispatch` is idle and `feed` is done; see `Runner.run`."""
         shared = ray.put(spec)
-        deadline_s = spec.task_timeout_s + DEADLINE_MARGIN_S
+        deadline_s = START_TIMEOUT_S + spec.task_timeout_s + DEADLINE_MARGIN_S
         self._size_at = 0.0
         while True:
             for task in feed.poll() if feed is not None else []:

@@ -25,6 +25,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "too_large": ErrorCode(False, "{num_bytes} bytes are more than the limit of {limit}"),
     "forgotten": ErrorCode(False, "the image was forgotten on request"),
     "tombstoned": ErrorCode(False, "a tombstone forbids this image"),
+    # The place that a source names for it.
+    "missing": ErrorCode(False, "no file is at the place that the source names"),
+    "outside": ErrorCode(False, "the source names a place outside of itself"),
+    "refused": ErrorCode(False, "a {kind} is not taken in"),
     # The process that worked on it.
     "crashed": ErrorCode(False, "{signal}"),
     "memory": ErrorCode(False, "more than {limit_mb} MB were needed"),

@@ -8,11 +8,10 @@ folders before it.
 
 import heapq
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from operator import attrgetter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from curation.errors import UsageError
+from curation.ingest.entries import Entry
 from curation.ingest.facts import Facts
 from curation.ingest.identity import encode_key
 from curation.ingest.roots import Root
@@ -21,27 +20,39 @@ from schemas.dataset import DESCRIPTION, FORMAT
 _DESCRIPTION = DESCRIPTION.encode()
 _MAX_DESCRIPTION_BYTES = 1 << 16
 
+Scanned = Mapping[bytes, Facts | None]
+"""Names in one folder, sub-folders with a `/`, with facts where the folder's listing tells them."""
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file found at `key`, raw, below its root."""
-
-    key: bytes
-    uri: str
-    facts: Facts
+Sift = Callable[[Root, bytes, Scanned], Scanned]
+"""Given a root, a folder of it and its names, returns the names to list."""
 
 
-def list_files(roots: Sequence[Root], after: bytes = b"") -> Iterator[Entry]:
+def _all(root: Root, folder: bytes, names: Scanned) -> Scanned:
+    return names
+
+
+def list_files(
+    roots: Sequence[Root], after: bytes = b"", *, tail: bytes = b"", sift: Sift = _all
+) -> Iterator[Entry]:
     """List every file below `roots` whose key is greater than `after`, in byte order of the key.
 
     Files are not opened: what they hold is for the stages to say.
+
+    Args:
+        after: Key to resume after.
+        tail: Stands behind every file's key in that order, and in `after`. With `!`, files come in
+            the order of the keys of what is inside them, and one that `after` is inside of is
+            listed again.
+        sift: Says which names of a folder are listed.
 
     Raises:
         UsageError: A root holds no file at all (a mount may be missing) or a dataset, two roots
             hold the same key, or a folder cannot be listed.
     """
-    walks = [_walk(root, after) for root in roots]
-    merged = walks[0] if len(walks) == 1 else heapq.merge(*walks, key=attrgetter("key"))
+    walks = [_walk(root, after, tail, sift) for root in roots]
+    merged = walks[0]
+    if len(walks) > 1:
+        merged = heapq.merge(*walks, key=lambda entry: entry.key + tail)
     previous: Entry | None = None
     for entry in merged:
         if previous is not None and previous.key == entry.key:
@@ -54,9 +65,9 @@ def list_files(roots: Sequence[Root], after: bytes = b"") -> Iterator[Entry]:
         previous = entry
 
 
-def _walk(root: Root, after: bytes) -> Iterator[Entry]:
+def _walk(root: Root, after: bytes, tail: bytes, sift: Sift) -> Iterator[Entry]:
     found_any = False
-    stack = [_scan(root, b"")]
+    stack = [_scan(root, b"", tail, sift)]
     while stack:
         folder, names = stack[-1]
         name, facts = next(names, (b"", None))
@@ -65,12 +76,12 @@ def _walk(root: Root, after: bytes) -> Iterator[Entry]:
             stack.pop()
         elif name.endswith(b"/"):
             if key > after or after.startswith(key):
-                stack.append(_scan(root, key))
+                stack.append(_scan(root, key, tail, sift))
             else:
                 found_any = True  # listed by whoever froze `after`
         else:
             found_any = True
-            if key > after:
+            if key + tail > after or (tail and after.startswith(key + tail)):
                 facts = facts or root.facts(key)
                 if facts is not None:  # else deleted since its folder was read
                     yield Entry(key, root.uri(key), facts)
@@ -79,12 +90,20 @@ def _walk(root: Root, after: bytes) -> Iterator[Entry]:
         raise UsageError(message)
 
 
-def _scan(root: Root, folder: bytes) -> tuple[bytes, Iterator[tuple[bytes, Facts | None]]]:
-    found = root.scan(folder)
-    if _DESCRIPTION in found:
+def _scan(
+    root: Root, folder: bytes, tail: bytes, sift: Sift
+) -> tuple[bytes, Iterator[tuple[bytes, Facts | None]]]:
+    scanned = root.scan(folder)
+    if _DESCRIPTION in scanned:
         _check_no_dataset(root, folder)
+    found = sift(root, folder, scanned)
+
+    def order(name: bytes) -> bytes:
+        return name if name.endswith(b"/") else name + tail
+
     # Names alone are sorted: a pair for each of a million files would double what a folder takes.
-    return folder, ((name, found[name]) for name in sorted(found))
+    names = sorted(found, key=order) if tail else sorted(found)
+    return folder, ((name, found[name]) for name in names)
 
 
 def _check_no_dataset(root: Root, folder: bytes) -> None:

@@ -3,12 +3,13 @@
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import IO, Protocol
 
 from curation.config import nearest
 from curation.errors import ConfigError
-from curation.ingest.config import SourceConfig
+from curation.ingest.config import RootsConfig
 from curation.ingest.facts import Facts
 from curation.ingest.local_root import LocalRoot
 from curation.ingest.remote_root import RemoteRoot
@@ -32,8 +33,14 @@ class Root(Protocol):
 
     def read(self, key: bytes, max_bytes: int) -> tuple[Facts, bytes | None]: ...
 
+    def reaches(self, key: bytes) -> bool: ...
 
-def open_roots(source: SourceConfig, dataset: Store | None = None) -> list[Root]:
+    def open(self, key: bytes) -> AbstractContextManager[tuple[Facts, IO[bytes]]]: ...
+
+    def read_range(self, key: bytes, start: int, stop: int) -> bytes: ...
+
+
+def open_roots(source: RootsConfig, dataset: Store | None = None) -> list[Root]:
     """Open the roots of `source`, in the order given.
 
     Args:

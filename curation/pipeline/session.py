@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from curation.dataset import Dataset
 from curation.fingerprint import pretty_json
+from curation.ingest.config import SourceConfig
 from curation.ingest.load import check_references
 from curation.pipeline import retry
 from curation.pipeline.config import PipelineConfig, check_memory
@@ -36,7 +37,7 @@ class Session:
 
     def __init__(self, config: PipelineConfig, text: str, registry: Registry) -> None:
         self.config = config
-        self.source = None if config.source is None else config.source.located()
+        self.source: SourceConfig | None = config.source.located() if config.source else None
         self.text = text
         self.registry = registry
         resolve(config, registry)  # refuse a wrong pipeline before anything is touched

@@ -8,7 +8,7 @@ import pytest
 
 from curation.dataset import Dataset
 from curation.errors import DatasetError, StorageError, UsageError
-from curation.ingest.config import SourceConfig
+from curation.ingest.folder import FolderConfig
 from curation.ingest.listing import list_files
 from curation.ingest.roots import open_roots
 from curation.storage import Store
@@ -101,7 +101,7 @@ def test_only_one_creates_a_file(endpoint, data):
 
 def test_a_prefix_is_listed_in_order_with_its_facts(raw):
     """Tags and sizes come with the listing; markers are no files, empty parts cannot be named."""
-    (root,) = open_roots(SourceConfig(name="lake", roots=(raw,)))
+    (root,) = open_roots(FolderConfig(name="lake", roots=(raw,)))
 
     entries = list(list_files([root]))
 
@@ -166,9 +166,9 @@ def test_wrong_places_are_refused_in_sentences(raw, capsys):
     with pytest.raises(DatasetError, match=r"holds 'd0' but no dataset\.json"):
         Dataset.open_or_create(raw)
     with pytest.raises(UsageError, match="nothing is there; correct source.roots"):
-        open_roots(SourceConfig(name="lake", roots=(f"s3://{BUCKET}/none",)))
+        open_roots(FolderConfig(name="lake", roots=(f"s3://{BUCKET}/none",)))
     with pytest.raises(UsageError, match="not a folder; name the prefix"):
-        open_roots(SourceConfig(name="lake", roots=(f"{raw}/d0/img000.png",)))
+        open_roots(FolderConfig(name="lake", roots=(f"{raw}/d0/img000.png",)))
 
 
 def test_a_store_that_cannot_be_reached_is_one_sentence(endpoint, monkeypatch, tmp_path, capsys):
@@ -207,7 +207,7 @@ def test_what_was_left_in_a_bucket_is_needed_there(raw, tmp_path):
     place.put("a.png", image_bytes("a.png"))
     place.put("b.png", image_bytes("b.png"))
     dataset = Dataset.open_or_create(str(Path(tmp_path / "dataset")))
-    source = SourceConfig(name="left", roots=(place.url,), store="reference")
+    source = FolderConfig(name="left", roots=(place.url,), store="reference")
     list(freeze_lists(dataset, source))
     images = make_image_shard(shard_rows(dataset, 0, 0, 0), source, Tombstones())
     place.delete("b.png")

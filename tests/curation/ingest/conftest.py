@@ -1,15 +1,18 @@
 """A small lake, a dataset with tiny shards, and a driver in a few lines."""
 
 import os
+import uuid
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 
 from curation.dataset import Dataset
 from curation.ingest.config import SourceConfig
+from curation.ingest.folder import FolderConfig
 from curation.ingest.make_shard import make_image_shard
-from curation.ingest.tombstones import read_tombstones
+from curation.ingest.tombstones import Tombstones, read_tombstones
 from curation.ingest.work_list import freeze_lists, pending_shards, shard_rows
 from curation.tables import to_parquet
 from schemas.dataset import images_path
@@ -45,14 +48,14 @@ def dataset(tmp_path):
 
 @pytest.fixture
 def source(lake):
-    return SourceConfig(name="lake", roots=(str(lake),), list_shards=2)
+    return FolderConfig(name="lake", roots=(str(lake),), list_shards=2)
 
 
 @pytest.fixture
 def make_shards():
     """Make every shard that is listed and missing; return their numbers."""
 
-    def make(dataset: Dataset, source: SourceConfig) -> list[int]:
+    def make(dataset: Dataset, source: FolderConfig) -> list[int]:
         pending = pending_shards(dataset)
         for shard, (seq, number) in pending.items():
             rows = shard_rows(dataset, shard, seq, number)
@@ -67,7 +70,7 @@ def make_shards():
 def ingest(make_shards):
     """Run one ingest to its end; return the shards that it made."""
 
-    def run(dataset: Dataset, source: SourceConfig) -> list[int]:
+    def run(dataset: Dataset, source: FolderConfig) -> list[int]:
         for _ in freeze_lists(dataset, source):
             pass
         return make_shards(dataset, source)
@@ -96,3 +99,19 @@ def memory():
     yield fs
     fs.store.clear()
     fs.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture
+def rows_of(tmp_path):
+    """Ingest a source into a dataset of its own; return its rows, in order."""
+
+    def rows(config: SourceConfig) -> list[dict[str, Any]]:
+        dataset = Dataset.open_or_create(str(tmp_path / f"rows-{uuid.uuid4().hex}"))
+        found = []
+        for frozen in freeze_lists(dataset, config):
+            for shard in frozen.shards:
+                lines = shard_rows(dataset, shard, frozen.seq, frozen.number)
+                found += make_image_shard(lines, config, Tombstones()).to_pylist()
+        return found
+
+    return rows

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from curation.errors import ConfigError
-from curation.ingest.config import SourceConfig
+from curation.ingest.folder import FolderConfig
 from curation.ingest.load import LOAD_COLUMNS, check_references, load_bytes, reading_protocols
 from curation.ingest.make_shard import make_image_shard
 from curation.ingest.tombstones import Tombstones
@@ -114,11 +114,11 @@ def test_without_a_source_the_usual_protocols_are_read(images, source):
 def test_originals_out_of_reach_are_refused_before_anything_starts(memory, dataset, lake, write):
     """What an ingest left in place must be readable by the pipeline that comes after it."""
     memory.pipe_file("/bucket/a", b"1")
-    left = SourceConfig(name="left", roots=("memory://bucket",), store="reference")
+    left = FolderConfig(name="left", roots=("memory://bucket",), store="reference")
     list(freeze_lists(dataset, left))
     check_references(dataset, None)
     check_references(dataset, left)
-    other = SourceConfig(name="other", roots=(str(lake),), protocols=("file",))
+    other = FolderConfig(name="other", roots=(str(lake),), protocols=("file",))
 
     with pytest.raises(
         ConfigError,
@@ -130,6 +130,6 @@ def test_originals_out_of_reach_are_refused_before_anything_starts(memory, datas
 def test_copied_originals_need_no_protocol(memory, dataset, lake):
     """Only originals that were left in place are read again."""
     memory.pipe_file("/bucket/a", b"1")
-    list(freeze_lists(dataset, SourceConfig(name="copied", roots=("memory://bucket",))))
+    list(freeze_lists(dataset, FolderConfig(name="copied", roots=("memory://bucket",))))
 
-    check_references(dataset, SourceConfig(name="o", roots=(str(lake),), protocols=("file",)))
+    check_references(dataset, FolderConfig(name="o", roots=(str(lake),), protocols=("file",)))
