@@ -5,6 +5,7 @@ and renamed; on an object store it is one put. Nothing else may open a file of a
 writing: `with fs.open(path, "wb")` commits half a file when its body raises.
 """
 
+import datetime as dt
 import errno
 import logging
 import os
@@ -13,8 +14,8 @@ import stat
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -220,6 +221,29 @@ class Store:
             found = [entry.removeprefix(prefix) for entry in self.fs.find(path)]
         return sorted(name for name in found if not name.rsplit("/", 1)[-1].startswith(TEMPORARY))
 
+    def details(self, name: str) -> dict[str, tuple[int, dt.datetime]]:
+        """Return file -> (bytes, when it was written) for `name` or, a folder, all below it."""
+        path = self.path(name)
+        if not self.exists(name):
+            return {}
+        prefix = f"{self.root}/"
+        with self._explained("list", name):
+            found = self.fs.find(path, detail=True)
+        return {
+            entry.removeprefix(prefix): (int(facts["size"] or 0), self._written(entry, facts))
+            for entry, facts in sorted(found.items())
+        }
+
+    def _written(self, path: str, facts: Mapping[str, Any]) -> dt.datetime:
+        for key in ("mtime", "LastModified", "last_modified"):
+            value = facts.get(key)
+            if isinstance(value, int | float):
+                return dt.datetime.fromtimestamp(value, dt.UTC)
+            if isinstance(value, dt.datetime):
+                return value
+        modified: dt.datetime = self.fs.modified(path)
+        return modified if modified.tzinfo is not None else modified.replace(tzinfo=dt.UTC)
+
     # Writing ---------------------------------------------------------------------------------
 
     def put(self, name: str, data: Data) -> None:
@@ -275,6 +299,22 @@ class Store:
                 self.fs.rm_file(self.path(name))
             except FileNotFoundError:
                 return
+
+    def prune(self, folder: str) -> None:
+        """Remove the empty folders below `folder`, itself and above; object stores have none."""
+        if not self.is_local:
+            return
+        path = self.path(folder)
+        for below, _, _ in os.walk(path, topdown=False):
+            with suppress(OSError):  # not empty
+                os.rmdir(below)
+        path = os.path.dirname(path)
+        while path != self.root:
+            try:
+                os.rmdir(path)
+            except OSError:
+                return
+            path = os.path.dirname(path)
 
     def _explained(self, action: str, name: str) -> AbstractContextManager[None]:
         return _explained(action, self.uri(name), is_local=self.is_local)

@@ -1,5 +1,6 @@
 """From a pipeline file to a session and a runner: what the command line and the Ray jobs share."""
 
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from curation.pipeline.runner import Runner
 from curation.pipeline.session import Session
 from curation.pipeline.summary import RunSummary
 from curation.pipeline.watch import Event
+from curation.storage import Store
 from stages.registry import STAGES
 
 
@@ -22,10 +24,19 @@ def open_session(path: Path, overrides: Sequence[str] = ()) -> Session:
     return Session(config, config.to_yaml() if overrides else text, STAGES)
 
 
-def plan_pipeline(path: Path, overrides: Sequence[str] = ()) -> Plan:
-    """Say what a run would do now; the source is not listed."""
+def plan_pipeline(path: Path, overrides: Sequence[str] = ()) -> tuple[Plan, bool]:
+    """Say what a run would do now; the source is not listed, and nothing is written.
+
+    Returns:
+        The plan, and whether there is a dataset; where there is none yet, the plan is that of an
+        empty one.
+    """
     session = open_session(path, overrides)
-    return session.plan(Dataset.open(session.config.dataset))
+    url = session.config.dataset
+    if not Store(url).names(""):
+        url = f"memory://{uuid.uuid4().hex}"
+        return session.plan(Dataset.open_or_create(url)), False
+    return session.plan(Dataset.open(url)), True
 
 
 def curate(

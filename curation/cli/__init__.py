@@ -12,6 +12,9 @@ import click
 from curation.cli.dataset import ls, show
 from curation.cli.demo import demo_corpus
 from curation.cli.demonstration import demo
+from curation.cli.doctor import doctor
+from curation.cli.forget import forget
+from curation.cli.gc import gc
 from curation.cli.report import report
 from curation.cli.run import plan, run
 from curation.cli.sample import sample
@@ -52,7 +55,21 @@ def longtail() -> None:
     """
 
 
-for command in (plan, run, ls, show, sql, snapshot, sample, report, demo_corpus, demo):
+for command in (
+    plan,
+    run,
+    ls,
+    show,
+    sql,
+    snapshot,
+    sample,
+    report,
+    forget,
+    gc,
+    doctor,
+    demo_corpus,
+    demo,
+):
     longtail.add_command(command)
 
 

@@ -20,7 +20,8 @@ def plan(pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """
     from jobs.sessions import plan_pipeline
 
-    content = plan_pipeline(pipeline, overrides).to_json()
+    found, exists = plan_pipeline(pipeline, overrides)
+    content = {"dataset_exists": exists, **found.to_json()}
     if as_json:
         print_json(content)
         return
@@ -40,7 +41,10 @@ def plan(pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     ]
     print_table(columns, rows, right=("shards", "rows", "given up", "blocked"))
     size = readable_bytes(content["bytes"])
-    print_lines([f"{content['tasks']:,} tasks in the next wave, {size} of images to read"])
+    if exists:
+        print_lines([f"{content['tasks']:,} tasks in the next wave, {size} of images to read"])
+    else:
+        print_lines(["there is no dataset yet: a run makes it, and lists the source first"])
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """Finding and reading snapshots."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -18,6 +19,8 @@ from schemas import dataset as layout
 
 MANIFEST = "manifest.json"
 
+_LATEST = re.compile(r"latest(?:~(\d+))?")
+
 
 def snapshot_path(snapshot: str, name: str) -> str:
     """Return where a file of a snapshot lies."""
@@ -33,9 +36,18 @@ def list_snapshots(dataset: Dataset) -> list[SnapshotManifest]:
 def find_snapshot(dataset: Dataset, prefix: str) -> str:
     """Return the id of the only snapshot whose id begins with `prefix`.
 
+    `latest` is the one made last, `latest~1` the one before it, and so on.
+
     Raises:
         SnapshotError: None or several do.
     """
+    if match := _LATEST.fullmatch(prefix):
+        made = list_snapshots(dataset)
+        steps = int(match[1] or 0)
+        if steps >= len(made):
+            message = f"{dataset.store.url}: no snapshot {prefix!r}, there are {len(made)}"
+            raise SnapshotError(message)
+        return made[-1 - steps].id
     known = _ids(dataset)
     found = [snapshot for snapshot in known if prefix and snapshot.startswith(prefix)]
     if prefix in found:

@@ -39,6 +39,17 @@ def test_the_beginning_of_an_id_is_enough(made):
         find_snapshot(made.dataset, "")
 
 
+def test_latest_is_the_one_made_last(made):
+    """So that a script needs no id; counting back as git does."""
+    first = create(made)
+    second = create(made.with_snapshot(where={"size": "inspect_width > 1"}))
+
+    assert find_snapshot(made.dataset, "latest") == second.id
+    assert find_snapshot(made.dataset, "latest~1") == first.id
+    with pytest.raises(SnapshotError, match="no snapshot 'latest~2', there are 2"):
+        find_snapshot(made.dataset, "latest~2")
+
+
 def test_a_folder_without_manifest_is_no_snapshot(made):
     """What was left by a killed call does not count."""
     made.dataset.store.put("snapshots/abc/decisions/part-00000.parquet", b"half")
