@@ -11,6 +11,7 @@ from stages.categorize.stage import CategorizeStage
 from stages.dedup.stage import DedupStage
 from stages.embed.stage import EmbedStage
 from stages.inspect.stage import InspectStage
+from stages.thumbnail.stage import ThumbnailStage
 
 STAGES: dict[str, type[Stage[Any]]] = {
     "aesthetic": AestheticStage,
@@ -18,5 +19,6 @@ STAGES: dict[str, type[Stage[Any]]] = {
     "dedup": DedupStage,
     "embed": EmbedStage,
     "inspect": InspectStage,
+    "thumbnail": ThumbnailStage,
 }
 """Name in YAML -> class."""

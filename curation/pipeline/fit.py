@@ -65,9 +65,10 @@ def run_fit(dataset: Dataset, instance: Instance, instances: Mapping[str, Instan
     assert isinstance(stage, FittedStage)
     assert instance.meaning is not None
     size, seed = stage.fit_sample()
-    sample = draw_sample(dataset, instance, instances, stage.fit_reads(), size, seed)
+    optional = stage.fit_optional()
+    sample = draw_sample(dataset, instance, instances, stage.fit_reads(), size, seed, optional)
     if not len(sample):
-        reads = ", ".join(stage.fit_reads())
+        reads = ", ".join(name for name in stage.fit_reads() if name not in optional)
         message = f"{instance.name}: no row has {reads}; there is nothing to fit on"
         raise NothingToFitError(message)
     files = dict(stage.fit(sample))
@@ -93,11 +94,13 @@ def draw_sample(
     reads: tuple[str, ...],
     size: int,
     seed: int,
+    optional: tuple[str, ...] = (),
 ) -> pa.Table:
     """Return the `size` rows with the smallest hash(image_id, seed), in that order.
 
     Every image counts once, however often it was ingested; rows with a null in `reads` do not
-    count. Shards are read one at a time, so memory holds one sample and one shard.
+    count, unless it is in an `optional` column. Shards are read one at a time, so memory holds one
+    sample and one shard.
     """
     owners: dict[str, list[tuple[str, str]]] = {}
     for logical in reads:
@@ -108,7 +111,8 @@ def draw_sample(
         table = _read_shard(dataset, owners, instances, shard)
         valid = np.ones(len(table), dtype=bool)
         for logical in reads:
-            valid &= table[logical].is_valid().to_numpy()
+            if logical not in optional:
+                valid &= table[logical].is_valid().to_numpy()
         table = table.filter(pa.array(valid))
         hashes = draw_hashes(table["image_id"].to_pylist(), seed)
         table = table.append_column("draw", pa.array(hashes, pa.uint64()))

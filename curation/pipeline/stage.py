@@ -191,12 +191,16 @@ class FittedStage(Stage[C]):
     def fit_reads(self) -> tuple[str, ...]:
         """Return the logical names of the metadata columns that `fit` reads."""
 
+    def fit_optional(self) -> tuple[str, ...]:
+        """Return those of `fit_reads` that may be null in a row of the sample."""
+        return ()
+
     @abstractmethod
     def fit_sample(self) -> tuple[int, int]:
         """Return the sample's size in rows and the seed that draws it.
 
         The sample is the rows with the smallest hash of `image_id` and seed, in that order, among
-        rows in which no column that `fit` reads is null. It does not depend on shard sizes.
+        rows in which no column that `fit` needs is null. It does not depend on shard sizes.
         """
 
     @abstractmethod
