@@ -15,6 +15,7 @@ from curation.cli.demonstration import demo
 from curation.cli.report import report
 from curation.cli.run import plan, run
 from curation.cli.sample import sample
+from curation.cli.search import search
 from curation.cli.snapshot import snapshot
 from curation.cli.sql import sql
 from curation.errors import LongtailError
@@ -52,7 +53,7 @@ def longtail() -> None:
     """
 
 
-for command in (plan, run, ls, show, sql, snapshot, sample, report, demo_corpus, demo):
+for command in (plan, run, ls, show, sql, search, snapshot, sample, report, demo_corpus, demo):
     longtail.add_command(command)
 
 

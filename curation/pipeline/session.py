@@ -95,9 +95,12 @@ class Session:
         Nothing is started where nothing is to be done: `make_runner` is called with the first task.
 
         Raises:
+            ConfigError: A stage lacks what it needs here; nothing was touched.
             LongtailError: Refused, or the store failed; what was finished stays.
         """
         started = time.monotonic()
+        for instance in resolve(self.config, self.registry):
+            instance.make().check()
         dataset = self.create_dataset()
         if retry_quarantined:
             self._forgive(dataset)

@@ -172,6 +172,16 @@ class Stage(ABC, Generic[C]):
         """Return digests of weights and prompts, which enter the fingerprint."""
         return {}
 
+    def check(self) -> None:
+        """Refuse what cannot work here, such as a package that is not installed.
+
+        Called where a run is driven, before it starts anything. To read what the stage wrote, none
+        of it is needed.
+
+        Raises:
+            ConfigError: Says what is missing and how to get it.
+        """
+
     def setup(self) -> None:
         """Load what `process` needs; called once in the process that runs the stage."""
 

@@ -8,7 +8,6 @@ from PIL import Image
 
 from curation.pixels.encode import encode_jpeg, encode_webp
 
-
 ENCODERS = [("WEBP", encode_webp), ("JPEG", encode_jpeg)]
 
 
