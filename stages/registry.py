@@ -12,6 +12,7 @@ from stages.categorize.stage import CategorizeStage
 from stages.dedup.stage import DedupStage
 from stages.embed.stage import EmbedStage
 from stages.inspect.stage import InspectStage
+from stages.ocr.stage import OcrStage
 from stages.thumbnail.stage import ThumbnailStage
 
 STAGES: dict[str, type[Stage[Any]]] = {
@@ -21,6 +22,7 @@ STAGES: dict[str, type[Stage[Any]]] = {
     "dedup": DedupStage,
     "embed": EmbedStage,
     "inspect": InspectStage,
+    "ocr": OcrStage,
     "thumbnail": ThumbnailStage,
 }
 """Name in YAML -> class."""
