@@ -171,7 +171,8 @@ def embed_one(dataset: Dataset, instance: Instance, data: bytes) -> NDArray[np.f
     if error is not None:
         message = f"the example cannot be embedded by {instance.name}: {error}"
         raise UsageError(message)
-    return _matrix(result[VECTOR])[0]
+    query: NDArray[np.float16] = _matrix(result[VECTOR])[0]
+    return query
 
 
 def _has_vectors(instance: Instance) -> bool:
