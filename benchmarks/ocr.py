@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from random import Random
 
@@ -85,6 +86,8 @@ def main() -> int:
         threads=1,
         size_px=config.size_px,
         threshold=config.gate.threshold,
+        rapidocr=metadata.version("rapidocr"),
+        onnxruntime=metadata.version("onnxruntime"),
     )
     figures = {**gate_figures(readings), "character_error_rate": round(error_rate, 4)}
     print_tables(readings, figures, num_set)

@@ -26,6 +26,8 @@ from schemas.columns import IDENTITY
 VECTOR = "vector"
 """A stage that writes a column of this name, a list of one length, can be searched."""
 
+_BLOCK_ROWS = 4096  # rows widened to float64 at once
+
 
 @dataclass(frozen=True)
 class Match:
@@ -202,8 +204,10 @@ class _Best:
     def add(self, table: pa.Table, column: str) -> None:
         """Take the rows of one shard."""
         self.num_vectors += len(table)
-        if not len(table):
-            return
+        for start in range(0, len(table), _BLOCK_ROWS):
+            self._add_block(table.slice(start, _BLOCK_ROWS), column)
+
+    def _add_block(self, table: pa.Table, column: str) -> None:
         vectors = _matrix(table[column]).astype(np.float64)
         squares = np.einsum("rd,rd->r", vectors, vectors)
         scores = vectors @ self._query / np.sqrt(squares * self._square)

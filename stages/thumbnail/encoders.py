@@ -23,7 +23,7 @@ class Encoder(Protocol):
 
 
 class WebpEncoder:
-    """WebP, lossy: a third smaller than JPEG at the same look, and shown by every browser."""
+    """WebP, lossy: a third smaller than JPEG of the same quality number, known to every browser."""
 
     version: ClassVar[str] = "1"
 
@@ -32,7 +32,7 @@ class WebpEncoder:
 
 
 class JpegEncoder:
-    """JPEG, for readers that know no WebP; three times as fast to write."""
+    """JPEG, for readers that know no WebP; several times faster to write."""
 
     version: ClassVar[str] = "1"
 
