@@ -1,4 +1,4 @@
-"""Several instances of one stage: planned, run, listed, asked, decided and reported side by side."""
+"""Several instances of one stage: planned, run, listed, asked, decided, reported side by side."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ from curation.dataset import Dataset
 from curation.errors import SnapshotError
 from curation.inventory import take_inventory
 from curation.pipeline.config import parse_pipeline
+from curation.pipeline.fit import read_artifact
 from curation.pipeline.relation_rows import relation_rows
 from curation.pipeline.session import Session
 from curation.report import write_report
@@ -163,3 +164,17 @@ def test_ls_and_show_list_both(folder, capsys):
 
     assert [state["instance"] for state in listed["instances"]] == INSTANCES
     assert {entry["column"] for entry in shown} >= {"fine_path", "fine_name", "fine_leaf"}
+
+
+def test_a_fit_takes_rows_without_texts(folder, dataset):
+    """No image has an alt text, and all are in the sample; what the fit reads is in the lineage."""
+    fine = next(i for i in open_session(folder).instances(dataset) if i.name == "fine")
+    assert fine.artifact is not None
+    model = json.loads(read_artifact(dataset, "fine", fine.artifact)["model.json"])
+
+    assert model["sample_rows"] == 6 * len(NAMES)
+    assert set(fine.lineage()["reads"]) == {
+        "embed.vector",
+        "images.source_key",
+        "images.alt_text",
+    }
