@@ -18,6 +18,7 @@ from curation.cli.gc import gc
 from curation.cli.report import report
 from curation.cli.run import plan, run
 from curation.cli.sample import sample
+from curation.cli.search import search
 from curation.cli.snapshot import snapshot
 from curation.cli.sql import sql
 from curation.errors import LongtailError
@@ -61,6 +62,7 @@ for command in (
     ls,
     show,
     sql,
+    search,
     snapshot,
     sample,
     report,
