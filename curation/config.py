@@ -4,7 +4,7 @@ import difflib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -139,28 +139,55 @@ def validate(config_type: type[T], value: Mapping[str, Any], where: str) -> T:
 
 def _sentence(config_type: Any, detail: ErrorDetails, where: str) -> str:
     location = [str(part) for part in detail["loc"]]
-    path = ".".join([where, *location]) if where else ".".join(location)
+    shown, _ = _locate(config_type, location)
+    path = ".".join([where, *shown]) if where else ".".join(shown)
     if detail["type"] == "extra_forbidden":
-        keys = _keys_at(config_type, location[:-1])
+        _, models = _locate(config_type, location[:-1])
+        keys = sorted({key for model in models for key in known_keys(model)})
         hint = nearest(location[-1], keys) or f"; known keys: {', '.join(keys)}"
         return f"{path}: unknown key{hint}"
     found = detail.get("input")
     if detail["type"] == "missing":
         return f"{path}: this key is required"
+    if detail["type"] == "union_tag_invalid":
+        tag, key = detail["ctx"]["tag"], detail["ctx"]["discriminator"].strip("'")
+        tags = detail["ctx"]["expected_tags"].replace("'", "").split(", ")
+        return f"{path}.{key}: expected one of {', '.join(tags)}, found {tag!r}{nearest(tag, tags)}"
     reason = detail["msg"].removeprefix("Value error, ")
     return f"{path}: {reason}, found {found!r} ({type(found).__name__})"
 
 
-def _keys_at(config_type: Any, location: Sequence[str]) -> list[str]:
-    """Return the keys known at a path inside a configuration class."""
-    current = config_type
+def _locate(config_type: Any, location: Sequence[str]) -> tuple[list[str], list[type[BaseModel]]]:
+    """Follow pydantic's location of an error: the path as the user wrote it, and the classes there.
+
+    Pydantic puts the tag that chose a class of a union into its locations; nobody wrote it.
+    """
+    shown: list[str] = []
+    models = _models(config_type)
     for part in location:
-        fields = getattr(current, "model_fields", {})
-        if part not in fields:
-            break
-        annotation = fields[part].annotation
-        options = [annotation, *get_args(annotation)]
-        current = next(
-            (o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), current
-        )
-    return known_keys(current)
+        fields = [m.model_fields[part] for m in models if part in m.model_fields]
+        tagged = [m for m in models if part in _tags(m)]
+        if not fields and tagged:
+            models = tagged
+            continue
+        shown.append(part)
+        if fields:
+            models = _models(fields[0].annotation)
+    return shown, models
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Return every configuration class in a type, however deep in unions and containers."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for option in get_args(annotation) for model in _models(option)]
+
+
+def _tags(model: type[BaseModel]) -> set[str]:
+    """Return the texts that may choose this class out of a union."""
+    return {
+        tag
+        for field in model.model_fields.values()
+        if get_origin(field.annotation) is Literal
+        for tag in get_args(field.annotation)
+    }

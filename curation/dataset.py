@@ -18,7 +18,7 @@ from curation.config import Config, validate
 from curation.errors import DatasetError
 from curation.fingerprint import pretty_json
 from curation.storage import Store
-from curation.tables import file_digests, read_table
+from curation.tables import file_digests, from_parquet, read_table
 from schemas import dataset as paths
 from schemas.ingest_list import INGEST_LIST
 
@@ -179,8 +179,17 @@ class Dataset:
         return states
 
     def read_list(self, seq: int, number: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read one frozen list of an ingest."""
-        return read_table(self.store, paths.list_path(seq, number), columns)
+        """Read one frozen list of an ingest; columns that it is older than are null."""
+        wanted = INGEST_LIST.names if columns is None else list(columns)
+        with self.store.open(paths.list_path(seq, number)) as file:
+            found = set(pq.read_schema(file).names)
+            table = from_parquet(file, [name for name in wanted if name in found])
+        arrays = [
+            table[name] if name in found else pa.nulls(len(table), INGEST_LIST.field(name).type)
+            for name in wanted
+        ]
+        schema = pa.schema([INGEST_LIST.field(name) for name in wanted], INGEST_LIST.metadata)
+        return pa.Table.from_arrays(arrays, schema=schema)
 
     def list_shards(self, seq: int, number: int) -> range:
         """Return the shards that one frozen list promises; reads its footer only."""

@@ -16,5 +16,17 @@ INGEST_LIST = table(
     column("shard", pa.int32(), "Shard that this file goes to; null for a vanished one."),
     column("row", pa.int32(), "Row in that shard; null for a vanished one."),
     column("change", pa.string(), "`new`, `changed` or `vanished` against the ingests before."),
+    column("offset", pa.int64(), "First byte in the file; null for a whole file.", unit="bytes"),
+    column("length", pa.int64(), "Bytes at the offset; null for a whole file.", unit="bytes"),
+    column("table_row", pa.int64(), "Row in the file from 0, where the file is a table."),
+    column("alt_text", pa.string(), "Text of the image, where the listing has read it."),
+    column("license", pa.string(), "Licence of the image, where the listing has read it."),
+    column("metadata", pa.string(), "JSON object of further facts, where listing has read them."),
+    column("sidecars", pa.string(), "JSON object: where text and further facts are to be read."),
+    column("container", pa.string(), "JSON object: version of the file that this is inside of."),
+    column("error", pa.string(), "`code: text` where the listing tells that there are no bytes."),
 )
-"""Byte order is that of the raw key, before percent-encoding."""
+"""Byte order is that of the raw key, before percent-encoding.
+
+Lists from before `offset` and what follows it read as null there.
+"""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from curation.pipeline.config import parse_pipeline
 from curation.pipeline.instances import resolve
 from stages.registry import STAGES

@@ -1,8 +1,8 @@
-"""The `source:` section of a pipeline."""
+"""What the `source:` section of a pipeline holds, whatever its kind."""
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -10,24 +10,21 @@ from curation.config import Config
 
 
 class SourceConfig(Config):
-    """Where images come from.
+    """Where images come from; `curation.ingest.kinds` holds the class of each kind.
 
     Attributes:
         name: Stable name of the source; it enters every `image_id`, so moving the lake to another
             root under the same name changes nothing.
-        kind: What the roots hold.
-        roots: Folders or prefixes; keys are paths below them. Several roots are listed as one, in
-            byte order of the key, and a key must not be in two of them.
+        kind: Key of the kind in `SOURCES`; each class narrows it to its own.
         store: `bytes` copies every original into the image shards; `reference` leaves it in place.
-        sync: Whether files that have vanished since the last ingest become superseded.
+        sync: Whether images that have vanished since the last ingest become superseded.
         protocols: fsspec protocols that roots may use.
-        max_file_bytes: Larger files become rows with the error `too_large`, unread; at most 1 GiB.
+        max_file_bytes: Larger images become rows with the error `too_large`, unread; at most 1 GiB.
         list_shards: Shards in one frozen list; smaller lets the first shard start sooner.
     """
 
     name: str
-    kind: Literal["folder"] = "folder"
-    roots: tuple[str, ...] = Field(min_length=1)
+    kind: str
     store: Literal["bytes", "reference"] = "bytes"
     sync: bool = False
     protocols: tuple[str, ...] = ("file", "s3", "gs", "memory")
@@ -42,7 +39,32 @@ class SourceConfig(Config):
             raise ValueError(message)
         return name
 
-    def located(self) -> "SourceConfig":
-        """Return the same source with absolute roots: workers may stand in another folder."""
-        roots = (r if "://" in r or "::" in r else str(Path(r).absolute()) for r in self.roots)
-        return self.model_copy(update={"roots": tuple(roots)})
+    def located(self) -> Self:
+        """Return the same source with absolute paths: workers may stand in another folder."""
+        return self
+
+    def origin(self) -> dict[str, Any]:
+        """Return what `done.json` keeps of the source."""
+        return {"name": self.name, "kind": self.kind, "store": self.store, "sync": self.sync}
+
+
+class RootsConfig(SourceConfig):
+    """A source below roots.
+
+    Attributes:
+        roots: Folders or prefixes; keys are paths below them. Several roots are listed as one, in
+            byte order of the key, and a key must not be in two of them.
+    """
+
+    roots: tuple[str, ...] = Field(min_length=1)
+
+    def located(self) -> Self:
+        return self.model_copy(update={"roots": tuple(absolute(root) for root in self.roots)})
+
+    def origin(self) -> dict[str, Any]:
+        return {**super().origin(), "roots": list(self.roots)}
+
+
+def absolute(url: str) -> str:
+    """Return a local path as an absolute one, and a URL as it is."""
+    return url if "://" in url or "::" in url else str(Path(url).absolute())

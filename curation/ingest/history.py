@@ -2,117 +2,165 @@
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
 from curation.dataset import Dataset, IngestState
-from curation.ingest.facts import Facts
+from curation.ingest.entries import ENTRY_COLUMNS, START, Container, Entry, Place, entry_of
 from curation.ingest.identity import decode_key
-from curation.ingest.listing import Entry
 
 _SLICE_ROWS = 512  # rows of a list that are Python objects at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A line of a work list: what became of the file at `key`.
+    """A line of a work list: what became of the image at a place.
 
     Attributes:
         kind: `new`, `changed` or `vanished`.
     """
 
-    key: bytes
-    uri: str
-    facts: Facts
+    entry: Entry
     kind: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    key: bytes
+    place: Place
     seq: int
-    uri: str
-    facts: Facts
+    entry: Entry
     kind: str
 
 
 def compare(
     dataset: Dataset,
     source_name: str,
-    entries: Iterator[Entry],
+    entries: Iterator[Entry | Container],
     *,
     before: int,
-    after: bytes,
+    after: Place,
     sync: bool,
 ) -> Iterator[Change]:
-    """Join a listing with what is known, both in byte order of the key.
+    """Join a listing with what is known, both by place.
 
-    A file that differs from its latest line is `changed`. So a file that differed when it was read
-    (`changed` as a row's error) is listed again, since its line holds what was listed then.
+    An image that differs from its latest line is `changed`. So a file that differed when it was
+    read (`changed` as a row's error) is listed again, since its line holds what was listed then.
+    A container whose facts are those of its latest lines is not opened.
 
     Args:
-        entries: The listing, from after the key `after`.
+        entries: The listing, from after the place `after`.
         before: Ingests below this number count, all of which are done.
-        sync: Whether known files that the listing lacks come out as `vanished`.
+        sync: Whether known images that the listing lacks come out as `vanished`.
 
     Returns:
-        Changes in byte order of the key. Memory is one list for each ingest before.
+        Changes by place. Memory is one list for each ingest before, and the lines of one container.
     """
-    known = _known_files(dataset, source_name, before, after)
-    latest = next(known, None)
-    for entry in entries:
-        while latest is not None and latest.key < entry.key:
-            if sync:
-                yield Change(latest.key, latest.uri, latest.facts, "vanished")
-            latest = next(known, None)
-        if latest is None or latest.key != entry.key:
-            yield Change(entry.key, entry.uri, entry.facts, "new")
+    known = _Queue(_latest_lines(dataset, source_name, before, after))
+    for found in entries:
+        if isinstance(found, Entry):
+            yield from _join(found, known, sync)
             continue
-        if latest.facts.differs(entry.facts):
-            yield Change(entry.key, entry.uri, entry.facts, "changed")
-        latest = next(known, None)
-    while sync and latest is not None:
-        yield Change(latest.key, latest.uri, latest.facts, "vanished")
-        latest = next(known, None)
+        yield from _vanished(known.pop_before(Place(found.prefix)), sync)
+        inside = list(known.pop_below(found.prefix))
+        if not _is_listed(found, inside):
+            inner = _Queue(iter(inside))
+            for entry in found.entries():
+                yield from _join(entry, inner, sync)
+            yield from _vanished(inner.pop_all(), sync)
+    yield from _vanished(known.pop_all(), sync)
 
 
-def _known_files(dataset: Dataset, source_name: str, before: int, after: bytes) -> Iterator[_Known]:
-    """Yield the latest line of every file that has not vanished, in byte order of the key."""
+class _Queue:
+    """Known lines by place, of which the next can be looked at."""
+
+    def __init__(self, lines: Iterator[_Known]) -> None:
+        self._lines = lines
+        self._next = next(lines, None)
+
+    def pop_while(self, wanted: Callable[[Place], bool]) -> Iterator[_Known]:
+        while (line := self._next) is not None and wanted(line.place):
+            self._next = next(self._lines, None)
+            yield line
+
+    def pop_before(self, place: Place) -> Iterator[_Known]:
+        return self.pop_while(lambda known: known < place)
+
+    def pop_below(self, prefix: bytes) -> Iterator[_Known]:
+        return self.pop_while(lambda known: known.key.startswith(prefix))
+
+    def pop_at(self, place: Place) -> _Known | None:
+        return next(self.pop_while(lambda known: known == place), None)
+
+    def pop_all(self) -> Iterator[_Known]:
+        return self.pop_while(lambda known: True)
+
+
+def _join(entry: Entry, known: _Queue, sync: bool) -> Iterator[Change]:
+    yield from _vanished(known.pop_before(entry.place), sync)
+    latest = known.pop_at(entry.place)
+    if latest is None:
+        yield Change(entry, "new")
+    elif latest.entry.differs(entry):
+        yield Change(entry, "changed")
+
+
+def _vanished(lines: Iterator[_Known], sync: bool) -> Iterator[Change]:
+    for line in lines:
+        if sync:
+            yield Change(line.entry, "vanished")
+
+
+def _is_listed(container: Container, inside: Sequence[_Known]) -> bool:
+    """Say whether this version of a container was listed, so that it holds what is known of it.
+
+    The newest lines tell: older ones may be of entries that an earlier change took away.
+    """
+    newest = max((line.seq for line in inside), default=None)
+    return container.facts is not None and any(
+        line.seq == newest and line.entry.container == container.facts for line in inside
+    )
+
+
+def _latest_lines(
+    dataset: Dataset, source_name: str, before: int, after: Place
+) -> Iterator[_Known]:
+    """Yield the latest line of every image that has not vanished, by place."""
     ingests = [
         _lines(dataset, state, after)
         for state in dataset.ingests()
         if state.seq < before and state.done and state.done["source"]["name"] == source_name
     ]
-    merged = heapq.merge(*ingests, key=attrgetter("key", "seq"))
-    for _, lines in groupby(merged, key=attrgetter("key")):
+    merged = heapq.merge(*ingests, key=attrgetter("place", "seq"))
+    for _, lines in groupby(merged, key=attrgetter("place")):
         *_, latest = lines
         if latest.kind != "vanished":
             yield latest
 
 
-def _lines(dataset: Dataset, state: IngestState, after: bytes) -> Iterator[_Known]:
+def _lines(dataset: Dataset, state: IngestState, after: Place) -> Iterator[_Known]:
     for number in _lists_after(dataset, state, after):
-        names = ["key", "uri", "num_bytes", "etag", "mtime_ns", "change"]
-        table = dataset.read_list(state.seq, number, names)
+        table = dataset.read_list(state.seq, number, [*ENTRY_COLUMNS, "change"])
         for start in range(0, len(table), _SLICE_ROWS):
-            columns = [column.to_pylist() for column in table.slice(start, _SLICE_ROWS).columns]
-            for text, uri, size, etag, mtime_ns, kind in zip(*columns, strict=True):
-                key = decode_key(text)
-                if key > after:
-                    yield _Known(key, state.seq, uri, Facts(size, etag, mtime_ns), kind)
+            for line in table.slice(start, _SLICE_ROWS).to_pylist():
+                entry = entry_of(line)
+                if entry.place > after:
+                    yield _Known(entry.place, state.seq, entry, line["change"])
 
 
-def _lists_after(dataset: Dataset, state: IngestState, after: bytes) -> Sequence[int]:
-    """Return the lists of a finished ingest that may hold keys greater than `after`."""
+def _lists_after(dataset: Dataset, state: IngestState, after: Place) -> Sequence[int]:
+    """Return the lists of a finished ingest that may hold places greater than `after`."""
     assert state.done is not None
     lists = range(state.done["lists"])
-    if not after:
+    if after == START:
         return lists
-    return lists[bisect_right(lists, after, key=lambda number: last_key(dataset, state, number)) :]
+    return lists[
+        bisect_right(lists, after, key=lambda number: last_place(dataset, state, number)) :
+    ]
 
 
-def last_key(dataset: Dataset, state: IngestState, number: int) -> bytes:
-    """Return the greatest key of a frozen list that is not empty."""
-    return decode_key(dataset.read_list(state.seq, number, ["key"])["key"][-1].as_py())
+def last_place(dataset: Dataset, state: IngestState, number: int) -> Place:
+    """Return the greatest place of a frozen list that is not empty."""
+    columns = dataset.read_list(state.seq, number, ["key", "ordinal"])
+    return Place(decode_key(columns["key"][-1].as_py()), columns["ordinal"][-1].as_py())

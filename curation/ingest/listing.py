@@ -8,22 +8,13 @@ folders before it.
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 
 from curation.errors import UsageError
+from curation.ingest.entries import Entry
 from curation.ingest.facts import Facts
 from curation.ingest.identity import encode_key
 from curation.ingest.roots import Root
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file found at `key`, raw, below its root."""
-
-    key: bytes
-    uri: str
-    facts: Facts
 
 
 def list_files(roots: Sequence[Root], after: bytes = b"") -> Iterator[Entry]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from curation.config import nearest
 from curation.errors import ConfigError
-from curation.ingest.config import SourceConfig
+from curation.ingest.config import RootsConfig
 from curation.ingest.facts import Facts
 from curation.ingest.local_root import LocalRoot
 from curation.ingest.remote_root import RemoteRoot
@@ -32,7 +32,7 @@ class Root(Protocol):
     def read(self, key: bytes, max_bytes: int) -> tuple[Facts, bytes | None]: ...
 
 
-def open_roots(source: SourceConfig, dataset: Store | None = None) -> list[Root]:
+def open_roots(source: RootsConfig, dataset: Store | None = None) -> list[Root]:
     """Open the roots of `source`, in the order given.
 
     Args:

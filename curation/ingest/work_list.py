@@ -18,10 +18,9 @@ from curation.dataset import Dataset
 from curation.errors import UsageError
 from curation.fingerprint import pretty_json
 from curation.ingest.config import SourceConfig
-from curation.ingest.history import Change, compare, last_key
-from curation.ingest.identity import encode_key
-from curation.ingest.listing import list_files
-from curation.ingest.roots import Root, open_roots
+from curation.ingest.entries import START, Place, Source
+from curation.ingest.history import Change, compare, last_place
+from curation.ingest.kinds import open_source
 from curation.tables import to_parquet
 from schemas import dataset as paths
 from schemas.ingest_list import INGEST_LIST
@@ -55,7 +54,7 @@ class _Position:
         number: The next list.
         shard: The next shard.
         first_shard: Its first shard.
-        after: The last key frozen; empty at the beginning.
+        after: The last place frozen.
         rows: Lines frozen, by kind of change.
         ended: Whether the empty list is there.
         done: Whether `done.json` is there.
@@ -65,14 +64,14 @@ class _Position:
     number: int
     shard: int
     first_shard: int
-    after: bytes
+    after: Place
     rows: Counter[str]
     ended: bool = False
     done: bool = False
 
 
 def freeze_lists(
-    dataset: Dataset, source: SourceConfig, *, roots: Sequence[Root] | None = None
+    dataset: Dataset, source: SourceConfig, *, opened: Source | None = None
 ) -> Generator[FrozenList, None, None]:
     """Begin or resume an ingest: list the source, and freeze one list after another.
 
@@ -82,14 +81,15 @@ def freeze_lists(
     may be dropped at any point, and continued by another call.
 
     Args:
-        roots: Where to list; null opens `source.roots`.
+        opened: What to list; null opens `source`.
 
     Raises:
         ConfigError: A root is refused.
         UsageError: A root is missing, empty or not to be listed, a key is in two roots, or another
             source's ingest has not ended.
     """
-    opened = open_roots(source, dataset.store) if roots is None else roots
+    if opened is None:
+        opened = open_source(source, dataset.store)
     return _freeze(dataset, source, opened, _find_position(dataset, source.name))
 
 
@@ -115,10 +115,10 @@ def shard_rows(dataset: Dataset, shard: int, seq: int, number: int) -> pa.Table:
 
 
 def _freeze(
-    dataset: Dataset, source: SourceConfig, roots: Sequence[Root], position: _Position
+    dataset: Dataset, source: SourceConfig, opened: Source, position: _Position
 ) -> Generator[FrozenList, None, None]:
     while not position.ended:
-        lost = yield from _freeze_from(dataset, source, roots, position)
+        lost = yield from _freeze_from(dataset, source, opened, position)
         if lost is None:
             break
         # Somebody else runs the same ingest and saw other files: theirs hold, ours go on after.
@@ -127,18 +127,18 @@ def _freeze(
             yield FrozenList(position.seq, number, dataset.list_shards(position.seq, number))
     if position.ended and not position.done:
         _finish(dataset, source, position)
-    for reason, count in sorted(sum((root.skipped for root in roots), Counter()).items()):
+    for reason, count in sorted(opened.skipped.items()):
         _log.warning("source %s: left out %d %s", source.name, count, reason)
 
 
 def _freeze_from(
-    dataset: Dataset, source: SourceConfig, roots: Sequence[Root], position: _Position
+    dataset: Dataset, source: SourceConfig, opened: Source, position: _Position
 ) -> Generator[FrozenList, None, int | None]:
     """Freeze lists to the end of the listing; return the number of a list lost to somebody else."""
     changes = compare(
         dataset,
         source.name,
-        list_files(roots, position.after),
+        opened.entries(position.after),
         before=position.seq,
         after=position.after,
         sync=source.sync,
@@ -171,12 +171,12 @@ def _find_position(dataset: Dataset, source_name: str, seq: int | None = None) -
     if not states or (seq is None and states[-1].done is not None):
         shard = ends[-1] if ends else 0
         begun = states[-1].seq + 1 if states else 0
-        return _Position(begun, 0, shard, shard, b"", Counter())
+        return _Position(begun, 0, shard, shard, START, Counter())
     state = states[-1]
     if state.done is not None:
         ends.pop()
     first = ends[-1] if ends else 0
-    position = _Position(state.seq, 0, first, first, b"", Counter(), done=state.done is not None)
+    position = _Position(state.seq, 0, first, first, START, Counter(), done=state.done is not None)
     for number in state.lists:
         lines = dataset.read_list(state.seq, number, ["source_name", "shard", "change"])
         if len(lines) == 0:
@@ -193,7 +193,7 @@ def _find_position(dataset: Dataset, source_name: str, seq: int | None = None) -
         position.number = number + 1
         position.shard = position.shard if last is None else last + 1
         position.rows.update(lines["change"].to_pylist())
-    position.after = last_key(dataset, state, position.number - 1)
+    position.after = last_place(dataset, state, position.number - 1)
     return position
 
 
@@ -233,7 +233,11 @@ def _pack(
 
 
 def _bytes_to_hold(change: Change, max_file_bytes: int) -> int:
-    size = change.facts.size
+    size = change.entry.facts.size
+    if change.entry.error is not None:
+        return 0
+    if size is None and change.entry.expected_bytes is not None:
+        return min(change.entry.expected_bytes, max_file_bytes)
     if size is None:
         return max_file_bytes  # it may turn out as large as that
     return size if size <= max_file_bytes else 0
@@ -242,32 +246,24 @@ def _bytes_to_hold(change: Change, max_file_bytes: int) -> int:
 def _list_table(
     source_name: str, lines: Sequence[tuple[Change, int | None, int | None]]
 ) -> pa.Table:
-    columns = {
-        "source_name": [source_name] * len(lines),
-        "key": [encode_key(change.key) for change, _, _ in lines],
-        "ordinal": [0] * len(lines),
-        "uri": [change.uri for change, _, _ in lines],
-        "num_bytes": [change.facts.size for change, _, _ in lines],
-        "etag": [change.facts.etag for change, _, _ in lines],
-        "mtime_ns": [change.facts.mtime_ns for change, _, _ in lines],
-        "shard": [shard for _, shard, _ in lines],
-        "row": [row for _, _, row in lines],
-        "change": [change.kind for change, _, _ in lines],
-    }
-    return pa.table(columns, schema=INGEST_LIST)
+    rows = [
+        {
+            "source_name": source_name,
+            **change.entry.to_line(),
+            "shard": shard,
+            "row": row,
+            "change": change.kind,
+        }
+        for change, shard, row in lines
+    ]
+    return pa.Table.from_pylist(rows, schema=INGEST_LIST)
 
 
 def _finish(dataset: Dataset, source: SourceConfig, position: _Position) -> None:
     done = {
         "format": 1,
         "seq": position.seq,
-        "source": {
-            "name": source.name,
-            "kind": source.kind,
-            "roots": list(source.roots),
-            "store": source.store,
-            "sync": source.sync,
-        },
+        "source": source.origin(),
         "lists": position.number,
         "shards": [position.first_shard, position.shard],
         "rows": {kind: position.rows[kind] for kind in CHANGES},

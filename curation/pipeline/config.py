@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from curation.config import Config, apply_overrides, parse_yaml, validate
 from curation.errors import ConfigError
-from curation.ingest.config import SourceConfig
+from curation.ingest.kinds import DEFAULT_KIND, AnySource
 from curation.snapshot.config import SnapshotConfig
 from schemas import dataset as layout
 
@@ -75,7 +75,7 @@ class PipelineConfig(Config):
 
     name: str
     dataset: str
-    source: SourceConfig | None = None
+    source: AnySource | None = None
     stages: dict[str, dict[str, Any] | None] = {}
     snapshot: SnapshotConfig = SnapshotConfig()
     run: RunConfig = RunConfig()
@@ -87,6 +87,11 @@ class PipelineConfig(Config):
             message = "a pipeline name has lower-case letters, digits, '_' and '-' only"
             raise ValueError(message)
         return name
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _folder_by_default(cls, source: Any) -> Any:
+        return {"kind": DEFAULT_KIND, **source} if isinstance(source, dict) else source
 
     def to_yaml(self) -> str:
         """Return the file that gives this configuration, for one changed by overrides."""

@@ -10,7 +10,7 @@ import uuid
 import pytest
 
 from curation.dataset import Dataset
-from curation.ingest.config import SourceConfig
+from curation.ingest.folder import FolderConfig
 from curation.ingest.identity import encode_key, image_id
 from curation.ingest.make_shard import make_image_shard
 from curation.ingest.tombstones import Tombstones
@@ -72,7 +72,7 @@ def test_a_moved_root_gives_the_same_ids(tmp_path):
         for name in ("a.jpg", "b/a.jpg", os.fsdecode(b"caf\xe9")):
             (tmp_path / root / name).write_bytes(b"pixels")
         dataset = Dataset.open_or_create(str(tmp_path / f"{root}-dataset"))
-        source = SourceConfig(name="lake", roots=(str(tmp_path / root),))
+        source = FolderConfig(name="lake", roots=(str(tmp_path / root),))
         list(freeze_lists(dataset, source))
         table = make_image_shard(shard_rows(dataset, 0, 0, 0), source, Tombstones())
         ids = [str(uuid.UUID(bytes=value)) for value in table["image_id"].to_pylist()]

@@ -8,7 +8,7 @@ import os
 import pyarrow.parquet as pq
 
 from curation.dataset import Dataset
-from curation.ingest.config import SourceConfig
+from curation.ingest.folder import FolderConfig
 from curation.ingest.make_shard import make_image_shard
 from curation.ingest.tombstones import Tombstones
 from curation.ingest.work_list import freeze_lists, pending_shards, shard_rows
@@ -29,6 +29,15 @@ INGEST_LIST_COLUMNS = {
     "shard": "int32",
     "row": "int32",
     "change": "string",
+    "offset": "int64",
+    "length": "int64",
+    "table_row": "int64",
+    "alt_text": "string",
+    "license": "string",
+    "metadata": "string",
+    "sidecars": "string",
+    "container": "string",
+    "error": "string",
 }
 IMAGES_COLUMNS = {
     "shard": "int32",
@@ -88,7 +97,7 @@ def small_ingest(tmp_path):
         (root / name).write_bytes(name.encode())
         os.utime(root / name, ns=(1_700_000_000_123_456_789,) * 2)
     dataset = Dataset.open_or_create(str(tmp_path / "dataset"), max_shard_rows=2)
-    source = SourceConfig(name="lake", roots=(str(root),), list_shards=1)
+    source = FolderConfig(name="lake", roots=(str(root),), list_shards=1)
     list(freeze_lists(dataset, source))
     for shard, (seq, number) in pending_shards(dataset).items():
         table = make_image_shard(shard_rows(dataset, shard, seq, number), source, Tombstones())
@@ -141,6 +150,15 @@ def test_lines_are_frozen(tmp_path):
             "shard": 1,
             "row": 0,
             "change": "new",
+            "offset": None,
+            "length": None,
+            "table_row": None,
+            "alt_text": None,
+            "license": None,
+            "metadata": None,
+            "sidecars": None,
+            "container": None,
+            "error": None,
         }
     ]
     assert len(dataset.read_list(0, 2)) == 0

@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 from curation.dataset import Dataset
-from curation.ingest.config import SourceConfig
+from curation.ingest.folder import FolderConfig
 from curation.ingest.make_shard import make_image_shard
 from curation.ingest.tombstones import read_tombstones
 from curation.ingest.work_list import freeze_lists, pending_shards, shard_rows
@@ -45,14 +45,14 @@ def dataset(tmp_path):
 
 @pytest.fixture
 def source(lake):
-    return SourceConfig(name="lake", roots=(str(lake),), list_shards=2)
+    return FolderConfig(name="lake", roots=(str(lake),), list_shards=2)
 
 
 @pytest.fixture
 def make_shards():
     """Make every shard that is listed and missing; return their numbers."""
 
-    def make(dataset: Dataset, source: SourceConfig) -> list[int]:
+    def make(dataset: Dataset, source: FolderConfig) -> list[int]:
         pending = pending_shards(dataset)
         for shard, (seq, number) in pending.items():
             rows = shard_rows(dataset, shard, seq, number)
@@ -67,7 +67,7 @@ def make_shards():
 def ingest(make_shards):
     """Run one ingest to its end; return the shards that it made."""
 
-    def run(dataset: Dataset, source: SourceConfig) -> list[int]:
+    def run(dataset: Dataset, source: FolderConfig) -> list[int]:
         for _ in freeze_lists(dataset, source):
             pass
         return make_shards(dataset, source)

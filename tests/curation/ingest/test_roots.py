@@ -3,7 +3,7 @@
 import pytest
 
 from curation.errors import ConfigError, UsageError
-from curation.ingest.config import SourceConfig
+from curation.ingest.folder import FolderConfig
 from curation.ingest.local_root import LocalRoot
 from curation.ingest.remote_root import RemoteRoot
 from curation.ingest.roots import open_roots
@@ -11,7 +11,7 @@ from curation.storage import Store
 
 
 def roots_of(*urls, dataset=None, **settings):
-    return open_roots(SourceConfig(name="lake", roots=urls, **settings), dataset)
+    return open_roots(FolderConfig(name="lake", roots=urls, **settings), dataset)
 
 
 def test_roots_open_in_the_order_given(lake, memory):

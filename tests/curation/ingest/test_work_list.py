@@ -7,7 +7,7 @@ import pytest
 from curation import storage
 from curation.dataset import Dataset
 from curation.errors import UsageError
-from curation.ingest.config import SourceConfig
+from curation.ingest.folder import FolderConfig, FolderSource
 from curation.ingest.local_root import LocalRoot
 from curation.ingest.work_list import freeze_lists, pending_shards, shard_rows
 
@@ -84,7 +84,7 @@ def test_a_shard_ends_at_the_byte_limit(lake, write, tmp_path):
     dataset = Dataset.open_or_create(str(tmp_path / "ds"), max_shard_rows=9, max_shard_bytes=10)
     write(lake, {b"a": bytes(4), b"b": bytes(6), b"c": bytes(1), b"d": bytes(15), b"e": bytes(1)})
     write(lake, {b"f": bytes(99), b"g": bytes(9), b"h": bytes(1)})
-    source = SourceConfig(name="lake", roots=(str(lake),), max_file_bytes=20, list_shards=1)
+    source = FolderConfig(name="lake", roots=(str(lake),), max_file_bytes=20, list_shards=1)
 
     lists = [dataset.read_list(f.seq, f.number) for f in freeze_lists(dataset, source)]
 
@@ -103,7 +103,7 @@ def test_the_first_shard_is_promised_before_the_listing_ends(lake, write, datase
     write(lake, files(*(f"{folder:03d}/x" for folder in range(100))))
     root = WatchedRoot(str(lake))
 
-    frozen = next(freeze_lists(dataset, source, roots=[root]))
+    frozen = next(freeze_lists(dataset, source, opened=FolderSource(source, roots=[root])))
 
     assert frozen.shards == range(2)
     assert dataset.listed_shards() == {0: (0, 0), 1: (0, 0)}
@@ -158,7 +158,10 @@ def test_resuming_lists_nothing_twice(lake, write, dataset, source):
     lists.close()
     root = WatchedRoot(str(lake))
 
-    assert [frozen.number for frozen in freeze_lists(dataset, source, roots=[root])] == [2, 3]
+    assert [
+        frozen.number
+        for frozen in freeze_lists(dataset, source, opened=FolderSource(source, roots=[root]))
+    ] == [2, 3]
     assert root.scanned == [b"", *(b"%03d/" % folder for folder in range(11, 20))]
 
 
