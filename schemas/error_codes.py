@@ -30,7 +30,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "forbidden_address": ErrorCode(False, "{host} has an address that is not public"),
     "redirects": ErrorCode(False, "more than {limit} redirects"),
     "not_found": ErrorCode(False, "the server has nothing there (HTTP {status})"),
-    "refused": ErrorCode(False, "the server does not give it (HTTP {status})"),
+    "denied": ErrorCode(False, "the server does not give it (HTTP {status})"),
     "bad_response": ErrorCode(False, "the server's answer cannot be used: {reason}"),
     "opted_out": ErrorCode(False, "the server's headers forbid this use ({directive})"),
     "web_page": ErrorCode(False, "an HTML page came in place of a file"),

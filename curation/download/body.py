@@ -5,6 +5,8 @@ from typing import Any
 
 from curation.download.outcome import FetchError
 
+_HEAD_BYTES = 2  # enough to tell the two forms of deflate apart
+
 
 class Budget:
     """Bytes that one call may hold in memory, over all its files.
@@ -57,6 +59,7 @@ class Body:
         self._inflater: Any = None  # zlib does not name its type
         self._max_bytes = max_bytes
         self._budget = budget
+        self._head = b""
         self._num_wire_bytes = 0
         self._data = bytearray()
 
@@ -74,6 +77,10 @@ class Body:
             self._keep(chunk)
             return
         if self._inflater is None:
+            chunk = self._head + chunk
+            if len(chunk) < _HEAD_BYTES:
+                self._head = chunk
+                return
             self._inflater = zlib.decompressobj(_window(self._encoding, chunk))
         while chunk:
             room = self._max_bytes - len(self._data)
@@ -92,7 +99,8 @@ class Body:
         Raises:
             FetchError: `bad_response` where the encoded data ends too early.
         """
-        if self._inflater is not None and not self._inflater.eof:
+        is_whole = self._inflater.eof if self._inflater is not None else not self._head
+        if not is_whole:
             raise _broken()
         return bytes(self._data)
 
@@ -123,5 +131,5 @@ def _window(encoding: str, chunk: bytes) -> int:
     """Return zlib's window setting; what is called deflate comes with and without a header."""
     if encoding != "deflate":
         return 16 + zlib.MAX_WBITS
-    has_header = len(chunk) > 1 and chunk[0] & 0x0F == 8 and (chunk[0] << 8 | chunk[1]) % 31 == 0
+    has_header = chunk[0] & 0x0F == 8 and (chunk[0] << 8 | chunk[1]) % 31 == 0
     return zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS

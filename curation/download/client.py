@@ -246,4 +246,4 @@ def _check_status(answer: aiohttp.ClientResponse) -> None:
         wait_s = retry_after_s(answer.headers.get("Retry-After"), datetime.now(UTC))
         code = "rate_limited" if status == _TOO_MANY else "unavailable"
         raise FetchError(code, again=True, wait_s=wait_s)
-    raise FetchError("refused", status=status)
+    raise FetchError("denied", status=status)
