@@ -34,6 +34,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "bad_response": ErrorCode(False, "the server's answer cannot be used: {reason}"),
     "opted_out": ErrorCode(False, "the server's headers forbid this use ({directive})"),
     "web_page": ErrorCode(False, "an HTML page came in place of a file"),
+    # The place that a source names for it.
+    "missing": ErrorCode(False, "no file is at the place that the source names"),
+    "outside": ErrorCode(False, "the source names a place outside of itself"),
+    "refused": ErrorCode(False, "a {kind} is not taken in"),
     # The process that worked on it.
     "crashed": ErrorCode(False, "{signal}"),
     "memory": ErrorCode(False, "more than {limit_mb} MB were needed"),

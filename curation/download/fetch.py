@@ -4,7 +4,7 @@ import asyncio
 import queue
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -43,7 +43,7 @@ def fetch_all(
     max_bytes: int,
     max_total_bytes: int | None = None,
     lookup: Lookup | None = None,
-) -> Iterator[tuple[int, Outcome]]:
+) -> Generator[tuple[int, Outcome], None, None]:
     """Fetch `urls`, some hundreds or thousands, and yield (position, outcome) as each one ends.
 
     The work goes on in a thread of its own while the caller looks at an outcome. A generator that
@@ -70,7 +70,7 @@ def _fetch_all(
     max_bytes: int,
     budget: Budget,
     lookup: Lookup | None,
-) -> Iterator[_Told]:
+) -> Generator[_Told, None, None]:
     told: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
     work = _Work(_download(urls, config, max_bytes, budget, lookup, told.put))
     with ThreadPoolExecutor(1, "download") as executor:

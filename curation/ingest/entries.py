@@ -180,6 +180,11 @@ def facts_json(facts: Facts) -> str | None:
     """Write a file's facts as text to compare; null where they cannot tell versions apart."""
     if facts.etag is None and facts.mtime_ns is None:
         return None
+    return json.dumps(version_of(facts), separators=(",", ":"))
+
+
+def version_of(facts: Facts) -> dict[str, Any]:
+    """Return what tells a file's version, as plain values that are equal for equal versions."""
     # With a tag the time says nothing: a copy of a bucket keeps the one and not the other.
     version = {"mtime_ns": facts.mtime_ns} if facts.etag is None else {"etag": facts.etag}
-    return json.dumps({"size": facts.size, **version}, separators=(",", ":"))
+    return {"size": facts.size, **version}

@@ -13,6 +13,7 @@ from pydantic import Field
 from curation.ingest.config import SourceConfig
 from curation.ingest.entries import Source
 from curation.ingest.folder import FolderConfig, FolderSource
+from curation.ingest.webdataset import WebDatasetConfig, WebDatasetSource
 from curation.storage import Store
 
 
@@ -32,9 +33,10 @@ class Kind:
 
 SOURCES: dict[str, Kind] = {
     "folder": Kind(FolderConfig, FolderSource),
+    "webdataset": Kind(WebDatasetConfig, WebDatasetSource),
 }
 
-AnySource = Annotated[FolderConfig, Field(discriminator="kind")]
+AnySource = Annotated[FolderConfig | WebDatasetConfig, Field(discriminator="kind")]
 """The `source:` section of a pipeline."""
 
 DEFAULT_KIND = "folder"

@@ -7,8 +7,7 @@ folders before it.
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from curation.errors import UsageError
 from curation.ingest.entries import Entry
@@ -16,18 +15,39 @@ from curation.ingest.facts import Facts
 from curation.ingest.identity import encode_key
 from curation.ingest.roots import Root
 
+Scanned = Mapping[bytes, Facts | None]
+"""Names in one folder, sub-folders with a `/`, with facts where the folder's listing tells them."""
 
-def list_files(roots: Sequence[Root], after: bytes = b"") -> Iterator[Entry]:
+Sift = Callable[[Root, bytes, Scanned], Scanned]
+"""Given a root, a folder of it and its names, returns the names to list."""
+
+
+def _all(root: Root, folder: bytes, names: Scanned) -> Scanned:
+    return names
+
+
+def list_files(
+    roots: Sequence[Root], after: bytes = b"", *, tail: bytes = b"", sift: Sift = _all
+) -> Iterator[Entry]:
     """List every file below `roots` whose key is greater than `after`, in byte order of the key.
 
     Files are not opened: what they hold is for the stages to say.
+
+    Args:
+        after: Key to resume after.
+        tail: Stands behind every file's key in that order, and in `after`. With `!`, files come in
+            the order of the keys of what is inside them, and one that `after` is inside of is
+            listed again.
+        sift: Says which names of a folder are listed.
 
     Raises:
         UsageError: A root holds no file at all (a mount may be missing), two roots hold the same
             key, or a folder cannot be listed.
     """
-    walks = [_walk(root, after) for root in roots]
-    merged = walks[0] if len(walks) == 1 else heapq.merge(*walks, key=attrgetter("key"))
+    walks = [_walk(root, after, tail, sift) for root in roots]
+    merged = walks[0]
+    if len(walks) > 1:
+        merged = heapq.merge(*walks, key=lambda entry: entry.key + tail)
     previous: Entry | None = None
     for entry in merged:
         if previous is not None and previous.key == entry.key:
@@ -40,9 +60,9 @@ def list_files(roots: Sequence[Root], after: bytes = b"") -> Iterator[Entry]:
         previous = entry
 
 
-def _walk(root: Root, after: bytes) -> Iterator[Entry]:
+def _walk(root: Root, after: bytes, tail: bytes, sift: Sift) -> Iterator[Entry]:
     found_any = False
-    stack = [_scan(root, b"")]
+    stack = [_scan(root, b"", tail, sift)]
     while stack:
         folder, names = stack[-1]
         name, facts = next(names, (b"", None))
@@ -51,12 +71,12 @@ def _walk(root: Root, after: bytes) -> Iterator[Entry]:
             stack.pop()
         elif name.endswith(b"/"):
             if key > after or after.startswith(key):
-                stack.append(_scan(root, key))
+                stack.append(_scan(root, key, tail, sift))
             else:
                 found_any = True  # listed by whoever froze `after`
         else:
             found_any = True
-            if key > after:
+            if key + tail > after or (tail and after.startswith(key + tail)):
                 facts = facts or root.facts(key)
                 if facts is not None:  # else deleted since its folder was read
                     yield Entry(key, root.uri(key), facts)
@@ -65,5 +85,11 @@ def _walk(root: Root, after: bytes) -> Iterator[Entry]:
         raise UsageError(message)
 
 
-def _scan(root: Root, folder: bytes) -> tuple[bytes, Iterator[tuple[bytes, Facts | None]]]:
-    return folder, iter(sorted(root.scan(folder).items(), key=lambda item: item[0]))
+def _scan(
+    root: Root, folder: bytes, tail: bytes, sift: Sift
+) -> tuple[bytes, Iterator[tuple[bytes, Facts | None]]]:
+    def order(item: tuple[bytes, Facts | None]) -> bytes:
+        name, _ = item
+        return name if name.endswith(b"/") else name + tail
+
+    return folder, iter(sorted(sift(root, folder, root.scan(folder)).items(), key=order))

@@ -2,13 +2,14 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from curation.ingest.local_root import SCHEME, path_of, read_file
 from curation.ingest.roots import check_protocol
+from curation.ingest.spans import Spans
 from curation.storage import Store
 from schemas.error_codes import row_error
 
@@ -40,10 +41,47 @@ def load_bytes(images: pa.Table, protocols: tuple[str, ...]) -> list[bytes | str
     Raises:
         ConfigError: A file is to be read by another protocol.
     """
-    return [_load(row, protocols) for row in images.select(LOAD_COLUMNS).to_pylist()]
+    rows = images.select(LOAD_COLUMNS).to_pylist()
+    parts = _open_parts(rows, protocols)
+    return [_load(row, protocols, parts.get(row["source_uri"])) for row in rows]
 
 
-def _load(row: Mapping[str, Any], protocols: tuple[str, ...]) -> bytes | str:
+class _Parts:
+    """The ranges of one file that rows name, read together; asked for in the order of the rows."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._wanted: list[tuple[int, int]] = []
+        self._spans: Spans | None = None
+        self._next = 0
+
+    def add(self, offset: int, num_bytes: int) -> None:
+        self._wanted.append((offset, offset + num_bytes))
+
+    def read_next(self) -> bytes:
+        if self._spans is None:
+            self._spans = Spans(
+                self._wanted, lambda start, stop: _read(self._uri, start, stop - start)
+            )
+        self._next += 1
+        return self._spans.get(self._next - 1)
+
+
+def _open_parts(rows: Sequence[Mapping[str, Any]], protocols: tuple[str, ...]) -> dict[str, _Parts]:
+    parts: dict[str, _Parts] = {}
+    for row in rows:
+        if row["source_offset"] is not None and _is_left_in_place(row):
+            check_protocol(row["source_uri"], protocols, row["source_uri"])
+            found = parts.setdefault(row["source_uri"], _Parts(row["source_uri"]))
+            found.add(row["source_offset"], row["num_bytes"])
+    return parts
+
+
+def _is_left_in_place(row: Mapping[str, Any]) -> bool:
+    return row["source_error"] is None and row["image_bytes"] is None
+
+
+def _load(row: Mapping[str, Any], protocols: tuple[str, ...], parts: _Parts | None) -> bytes | str:
     if row["source_error"] is not None:
         return str(row["source_error"])
     if row["image_bytes"] is not None:
@@ -51,7 +89,10 @@ def _load(row: Mapping[str, Any], protocols: tuple[str, ...]) -> bytes | str:
     uri: str = row["source_uri"]
     check_protocol(uri, protocols, uri)
     try:
-        data = _read(uri, row["source_offset"] or 0, row["num_bytes"])
+        if row["source_offset"] is None or parts is None:
+            data = _read(uri, 0, row["num_bytes"])
+        else:
+            data = parts.read_next()
     except OSError as error:
         _log.warning("%s: cannot be read: %s", uri, error)
         return row_error("unavailable")

@@ -10,7 +10,9 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO
 
 from curation.errors import StorageError, UsageError
 from curation.ingest.facts import Facts
@@ -130,6 +132,28 @@ class LocalRoot:
         if not self._holds(path):
             raise FileNotFoundError(errno.ENOENT, "outside the source root", path)
         return read_file(path, max_bytes)
+
+    def reaches(self, key: bytes) -> bool:
+        """Say whether `key` lies, after following links, below the root."""
+        return self._holds(os.path.realpath(self._path(key)))
+
+    @contextmanager
+    def open(self, key: bytes) -> Iterator[tuple[Facts, IO[bytes]]]:
+        """Open a file for random access, with its facts; refused as in `read`."""
+        path = os.path.realpath(self._path(key))
+        if not self._holds(path):
+            raise FileNotFoundError(errno.ENOENT, "outside the source root", path)
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise FileNotFoundError(errno.ENOENT, "no plain file", path)
+            yield _facts(status), file
+
+    def read_range(self, key: bytes, start: int, stop: int) -> bytes:
+        """Read a part of a file, less where it ends earlier; refused as in `read`."""
+        with self.open(key) as (_, file):
+            file.seek(start)
+            return file.read(stop - start)
 
     def _path(self, key: bytes) -> bytes:
         return self._base + b"/" + key

@@ -1,11 +1,15 @@
 """A source root on an object store, or on anything else that fsspec knows."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO
 
 from curation.errors import UsageError
 from curation.ingest.facts import Facts, facts_from_info
 from curation.storage import Store
+
+_READ_AHEAD_BYTES = 4 << 20
 
 
 class RemoteRoot:
@@ -109,6 +113,26 @@ class RemoteRoot:
         data = self._fs.cat_file(path, start=0, end=bound + 1) if bound else b""
         facts = Facts(len(data), facts.etag, facts.mtime_ns)
         return facts, data if len(data) <= max_bytes else None
+
+    def reaches(self, key: bytes) -> bool:
+        """Say whether `key` lies below the prefix; a store has no links."""
+        return b".." not in key.split(b"/")
+
+    @contextmanager
+    def open(self, key: bytes) -> Iterator[tuple[Facts, IO[bytes]]]:
+        """Open a file for random access, read ahead in large blocks, with its facts before."""
+        facts = self.facts(key)
+        path = self._path(key)
+        if facts is None:
+            raise FileNotFoundError(path)
+        with self._fs.open(path, "rb", block_size=_READ_AHEAD_BYTES) as file:
+            yield facts, file
+
+    def read_range(self, key: bytes, start: int, stop: int) -> bytes:
+        """Read a part of a file in one request, less where it ends earlier."""
+        data = self._fs.cat_file(self._path(key), start=start, end=stop)
+        assert isinstance(data, bytes)
+        return data
 
     def _path(self, key: bytes) -> str:
         return f"{self._root}/{key.decode('utf-8', 'surrogateescape')}"

@@ -3,8 +3,9 @@
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import IO, Protocol
 
 from curation.config import nearest
 from curation.errors import ConfigError
@@ -30,6 +31,12 @@ class Root(Protocol):
     def facts(self, key: bytes) -> Facts | None: ...
 
     def read(self, key: bytes, max_bytes: int) -> tuple[Facts, bytes | None]: ...
+
+    def reaches(self, key: bytes) -> bool: ...
+
+    def open(self, key: bytes) -> AbstractContextManager[tuple[Facts, IO[bytes]]]: ...
+
+    def read_range(self, key: bytes, start: int, stop: int) -> bytes: ...
 
 
 def open_roots(source: RootsConfig, dataset: Store | None = None) -> list[Root]:

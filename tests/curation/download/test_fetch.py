@@ -11,6 +11,11 @@ from curation.errors import UsageError
 IMAGE = b"\x89PNG"
 
 
+def error_of(outcome):
+    assert isinstance(outcome, Failed)
+    return outcome.error
+
+
 def answer(request, wire):
     wire.answer(request.path.encode())
 
@@ -24,8 +29,8 @@ def test_every_url_has_one_outcome(web, config):
 
     assert sorted(found) == list(range(62))
     assert all(found[n] == Fetched(f"/{n}".encode()) for n in range(0, 60, 2))
-    assert all(found[n].error.startswith("not_found") for n in range(1, 60, 2))
-    assert found[60].error.startswith("bad_url")
+    assert all(error_of(found[n]).startswith("not_found") for n in range(1, 60, 2))
+    assert error_of(found[60]).startswith("bad_url")
     assert found[61] == Fetched(b"/0")
 
 
@@ -61,7 +66,7 @@ def test_a_host_behind_redirects_has_its_limit_too(web, config):
 
     web.routes.update({"/r": to_one, "/a": answer})
     urls = [web.url("/r", f"h{n}.example") for n in range(12)]
-    at_once = Counter()
+    at_once: Counter[str] = Counter()
 
     def slow(request, wire):
         with lock:
@@ -90,7 +95,7 @@ def test_a_dead_host_is_left_alone(web, config):
     urls = [web.url("/a")] * 40
 
     found = [
-        outcome.error
+        error_of(outcome)
         for _, outcome in fetch_all(
             urls, config(read_timeout_s=0.1, host_failures=4, per_host=2), max_bytes=99
         )
@@ -129,7 +134,7 @@ def test_time_is_bounded(web, config):
 
     assert found[0] == found[3] == Fetched(b"/a")
     assert found[1] == found[2]
-    assert found[1].error.startswith("deferred")
+    assert error_of(found[1]).startswith("deferred")
 
 
 def test_an_iterator_can_be_dropped(web, config):

@@ -14,7 +14,7 @@ async def visit(gate, starts, seconds=1.0):
 
 def starts_of(gate, visits, seconds=1.0):
     async def main():
-        starts = []
+        starts: list[float] = []
         await asyncio.gather(*(visit(gate, starts, seconds) for _ in range(visits)))
         return starts
 
@@ -35,7 +35,8 @@ def test_a_pause_holds_everybody():
     """Those who wait already too."""
 
     async def main():
-        gate, starts = HostGate(1, 0.0, 9), []
+        starts: list[float] = []
+        gate = HostGate(1, 0.0, 9)
         waiting = asyncio.gather(*(visit(gate, starts) for _ in range(3)))
         await asyncio.sleep(0.5)
         gate.pause(10)
@@ -49,7 +50,8 @@ def test_a_dead_host_makes_nobody_wait():
     """After the last failure that counts, whoever waits for a turn gets it at once."""
 
     async def main():
-        gate, starts = HostGate(1, 5.0, 2), []
+        starts: list[float] = []
+        gate = HostGate(1, 5.0, 2)
         for _ in range(2):
             assert not gate.is_dead
             await visit(gate, starts)

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-class _Jumping(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
+class _Jumping(selectors.DefaultSelector):
     jumped = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
