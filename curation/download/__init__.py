@@ -5,8 +5,16 @@ and what a site forbids in its headers is not taken.
 """
 
 from curation.download.config import DownloadConfig
-from curation.download.fetch import fetch_all
+from curation.download.fetch import check_ready, fetch_all
 from curation.download.outcome import Failed, Fetched
-from curation.download.urls import normalise
+from curation.download.urls import normalise, refusal
 
-__all__ = ["DownloadConfig", "Failed", "Fetched", "fetch_all", "normalise"]
+__all__ = [
+    "DownloadConfig",
+    "Failed",
+    "Fetched",
+    "check_ready",
+    "fetch_all",
+    "normalise",
+    "refusal",
+]

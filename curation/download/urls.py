@@ -80,6 +80,15 @@ def parse_target(url: str) -> Target:
     return Target(f"{scheme}://{place}{path}", host)
 
 
+def refusal(url: str) -> str | None:
+    """Return the `code: text` of why `url` will never be asked for; null where it may be."""
+    try:
+        parse_target(url)
+    except FetchError as error:
+        return error.error
+    return None
+
+
 def join(base: Target, location: str) -> Target:
     """Return where a redirect from `base` leads.
 

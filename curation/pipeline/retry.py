@@ -15,8 +15,9 @@ from curation.tables import read_table, write_table
 from schemas import dataset as paths
 from schemas.error_codes import error_code, is_transient
 
-_NEEDS_LISTING = "changed"
-"""A file that is no longer what was listed is for the next ingest to list, not for a retry."""
+_NEED_LISTING = ("changed", "deferred")
+"""A file that is no longer what was listed, or that its shard has no room for, is for the next ingest
+to list, not for a retry."""
 
 
 def retry_transient(
@@ -65,13 +66,15 @@ def _read_again(
     """Replace those rows of an image shard that can be read now; say whether there were any."""
     seq, number = dataset.listed_shards()[shard]
     lines = dataset.read_list(seq, number)
+    if lines["source_name"][0].as_py() != source.name:
+        return False  # listed by another pipeline; its kind of source alone can read its lines
     lines = lines.filter(pc.equal(lines["shard"], shard)).take(pa.array(rows, pa.int64()))
     made = make_image_shard(lines, source, read_tombstones(dataset))
     errors = made["source_error"].to_pylist()
     good = [
         position
         for position, text in enumerate(errors)
-        if text is None or (error_code(text) != _NEEDS_LISTING and not is_transient(text))
+        if text is None or (error_code(text) not in _NEED_LISTING and not is_transient(text))
     ]
     if not good:
         return False
