@@ -13,6 +13,8 @@ from pydantic import Field
 from curation.ingest.config import SourceConfig
 from curation.ingest.entries import Source
 from curation.ingest.folder import FolderConfig, FolderSource
+from curation.ingest.lists import ListConfig, ListSource
+from curation.ingest.parquet import ParquetConfig, ParquetSource
 from curation.ingest.webdataset import WebDatasetConfig, WebDatasetSource
 from curation.storage import Store
 
@@ -33,10 +35,14 @@ class Kind:
 
 SOURCES: dict[str, Kind] = {
     "folder": Kind(FolderConfig, FolderSource),
+    "list": Kind(ListConfig, ListSource),
+    "parquet": Kind(ParquetConfig, ParquetSource),
     "webdataset": Kind(WebDatasetConfig, WebDatasetSource),
 }
 
-AnySource = Annotated[FolderConfig | WebDatasetConfig, Field(discriminator="kind")]
+AnySource = Annotated[
+    FolderConfig | ListConfig | ParquetConfig | WebDatasetConfig, Field(discriminator="kind")
+]
 """The `source:` section of a pipeline."""
 
 DEFAULT_KIND = "folder"

@@ -1,0 +1,311 @@
+"""`kind: parquet`: the images in a column of Parquet files."""
+
+import logging
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, groupby
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import field_validator
+
+from curation.errors import UsageError
+from curation.ingest.archives import SEPARATOR, list_containers, split_key
+from curation.ingest.config import RootsConfig
+from curation.ingest.entries import Container, Entry, Line, Place, Taken, facts_json
+from curation.ingest.facts import Facts
+from curation.ingest.foreign import (
+    ForeignTable,
+    TableError,
+    check_column,
+    check_plain,
+    open_table,
+)
+from curation.ingest.identity import decode_key
+from curation.ingest.resolve import resolve
+from curation.ingest.roots import Root, open_roots
+from curation.ingest.take import find_root, too_large
+from curation.ingest.texts import as_text, to_json
+from curation.storage import Store
+from schemas.error_codes import row_error
+
+_log = logging.getLogger(__name__)
+
+_ENDING = b".parquet"
+
+
+class ParquetConfig(RootsConfig):
+    """Parquet files below folders or prefixes.
+
+    Attributes:
+        image_column: Holds the images: their bytes, or structs of `bytes` and `path`.
+        key_column: Holds a text or number that names each row within its file; null takes row
+            group and row.
+        caption_column: Holds the caption; null for none.
+        license_column: Holds the licence; null for none.
+        metadata_columns: Columns of text, numbers, times, or lists and structs of them, to keep.
+    """
+
+    kind: Literal["parquet"] = "parquet"
+    image_column: str = "image"
+    key_column: str | None = None
+    caption_column: str | None = None
+    license_column: str | None = None
+    metadata_columns: tuple[str, ...] = ()
+
+    @field_validator("store")
+    @classmethod
+    def _by_bytes(cls, store: str) -> str:
+        if store != "bytes":
+            message = (
+                "an image in a Parquet file has no range of bytes to refer to, since pages are "
+                "encoded and compressed; use store: bytes"
+            )
+            raise ValueError(message)
+        return store
+
+    def plain_columns(self) -> dict[str, str]:
+        """Return the named columns that hold plain values -> the key that names each."""
+        named = {
+            "source.key_column": self.key_column,
+            "source.caption_column": self.caption_column,
+            "source.license_column": self.license_column,
+        }
+        columns = {column: where for where, column in named.items() if column is not None}
+        return dict.fromkeys(self.metadata_columns, "source.metadata_columns") | columns
+
+
+class ParquetSource:
+    """Every row is a row, with the key `file!row group/row`, or `file!` and a key of the user's.
+
+    Listing reads footers, and the key column if one is named; a file that did not change is not
+    opened. All rows of one that did are `changed`: which of them differ cannot be known without
+    reading them, and rows that turn out the same keep their ids. A file that is no Parquet is a
+    row `file!` that says so; one without a named column is refused. A row whose image has a `path`
+    and no bytes is read from there: below the Parquet file's folder, or absolute below a root.
+    """
+
+    def __init__(self, config: ParquetConfig, dataset: Store | None = None) -> None:
+        self._config = config
+        self._roots = open_roots(config, dataset)
+        self._left_out: Counter[str] = Counter()
+
+    @property
+    def skipped(self) -> Counter[str]:
+        return sum((root.skipped for root in self._roots), self._left_out.copy())
+
+    def entries(self, after: Place) -> Iterator[Container]:
+        return list_containers(self._roots, after, _ENDING, self._list_file, self._other)
+
+    def read(self, lines: Sequence[Line]) -> Iterator[Taken]:
+        def file_of(line: Line) -> tuple[str, bytes]:
+            return line["uri"], split_key(decode_key(line["key"]), _ENDING)[0]
+
+        for (uri, file), group in groupby(lines, file_of):
+            yield from self._read_file(uri, file, list(group))
+
+    # Listing -----------------------------------------------------------------------------------
+
+    def _other(self, file: Entry) -> None:
+        self._left_out["files that are no .parquet"] += 1
+
+    def _list_file(self, root: Root, file: Entry) -> Iterator[Entry]:
+        prefix = file.key + SEPARATOR
+        container = facts_json(file.facts)
+        facts = Facts(None, file.facts.etag, file.facts.mtime_ns)
+        no_key = row_error("missing_input", column=self._config.key_column)
+        try:
+            with open_table(root, file.key) as (_, table):
+                check_table(table.schema, self._config, file.uri)
+                sizes = _MeanBytes(table.metadata, self._config.image_column)
+                for inner, ordinal, row in self._inner_keys(table, file.uri):
+                    yield Entry(
+                        prefix + inner,
+                        file.uri,
+                        facts,
+                        ordinal=ordinal,
+                        table_row=row,
+                        container=container,
+                        error=None if inner else no_key,
+                        expected_bytes=sizes.of(row),
+                    )
+        except TableError as error:
+            text = row_error(error.code, format="parquet")
+            yield Entry(prefix, file.uri, facts, container=container, error=text)
+
+    def _inner_keys(self, table: ForeignTable, uri: str) -> Iterator[tuple[bytes, int, int]]:
+        """Yield inner key, ordinal and row of the file, by place."""
+        column = self._config.key_column
+        if column is None:
+            row = 0
+            for group, num_rows in enumerate(table.group_rows):
+                for inner in range(num_rows):
+                    yield f"{group:06d}/{inner:08d}".encode(), 0, row
+                    row += 1
+            return
+        keys: list[tuple[bytes, int]] = []
+        for batch in table.batches([column], range(len(table.group_rows))):
+            for value in batch.column(0).to_pylist():
+                keys.append(((as_text(value) or "").encode(), len(keys)))
+        keys.sort()
+        for key, same in groupby(keys, lambda pair: pair[0]):
+            for ordinal, (_, row) in enumerate(same):
+                yield key, ordinal, row
+
+    # Reading -----------------------------------------------------------------------------------
+
+    def _read_file(self, uri: str, file: bytes, lines: Sequence[Line]) -> Iterator[Taken]:
+        root = find_root(uri, file, self._roots)
+        uri = uri if root is None else root.uri(file)
+        num_done = 0
+        try:
+            if root is None:
+                raise FileNotFoundError(uri)
+            with open_table(root, file) as (facts, table):
+                if lines[0]["container"] not in (None, facts_json(facts)):
+                    raise FileNotFoundError(uri)
+                check_table(table.schema, self._config, uri)
+                for taken in self._take_rows(root, file, table, uri, lines):
+                    yield taken
+                    num_done += 1
+            return
+        except (FileNotFoundError, NotADirectoryError):
+            if root is not None:
+                root.check()  # a lost mount is no row's error
+            error = row_error("changed")
+        except OSError as problem:
+            _log.warning("%s: cannot be read: %s", uri, problem)
+            error = row_error("unavailable")
+        except TableError as problem:
+            error = row_error(problem.code, format="parquet")
+        for line in lines[num_done:]:
+            yield Taken(uri, error=line["error"] or error)
+
+    def _take_rows(
+        self, root: Root, file: bytes, table: ForeignTable, uri: str, lines: Sequence[Line]
+    ) -> Iterator[Taken]:
+        wanted = sorted(line["table_row"] for line in lines if line["error"] is None)
+        columns = dict.fromkeys([self._config.image_column, *self._config.plain_columns()])
+        found = _rows(table, list(columns), wanted)
+        early: dict[int, dict[str, Any]] = {}
+        for line in lines:
+            if line["error"] is not None:
+                yield Taken(uri, error=line["error"])
+                continue
+            while line["table_row"] not in early:
+                try:
+                    row, values = next(found)
+                except StopIteration:
+                    raise TableError("truncated") from None
+                early[row] = values
+            yield self._take(root, file, uri, early.pop(line["table_row"]))
+
+    def _take(self, root: Root, file: bytes, uri: str, values: Mapping[str, Any]) -> Taken:
+        config = self._config
+        data = values[config.image_column]
+        if isinstance(data, Mapping):
+            if data["bytes"] is None and data.get("path") is not None:
+                folder = file[: file.rfind(b"/") + 1]
+                uri, data = self._read_path(root, folder, data["path"])
+            else:
+                data = data["bytes"]
+        if isinstance(data, Taken):
+            return data
+        if data is None:
+            return Taken(uri, error=row_error("missing_input", column=config.image_column))
+        if len(data) > config.max_file_bytes:
+            return too_large(uri, len(data), config.max_file_bytes)
+        facts = {name: values[name] for name in config.metadata_columns}
+        return Taken(
+            uri,
+            data,
+            len(data),
+            alt_text=as_text(values.get(config.caption_column or "")) or None,
+            license=as_text(values.get(config.license_column or "")) or None,
+            metadata=to_json(facts),
+        )
+
+    def _read_path(self, root: Root, folder: bytes, path: str) -> tuple[str, bytes | Taken]:
+        """Read the file that a row names instead of holding it."""
+        own = [root, *(other for other in self._roots if other is not root)]
+        found = resolve(path, own, folder)
+        if found is None or not found[0][0].reaches(found[1]):
+            return path, Taken(path, error=row_error("outside"))
+        (where, *_), key = found
+        uri = where.uri(key)
+        try:
+            facts, data = where.read(key, self._config.max_file_bytes)
+        except (FileNotFoundError, NotADirectoryError):
+            where.check()
+            return uri, Taken(uri, error=row_error("missing"))
+        except OSError as error:
+            _log.warning("%s: cannot be read: %s", uri, error)
+            return uri, Taken(uri, error=row_error("unavailable"))
+        if data is None:
+            return uri, too_large(uri, facts.size, self._config.max_file_bytes)
+        return uri, data
+
+
+def check_table(schema: pa.Schema, config: ParquetConfig, uri: str) -> None:
+    """Refuse a file whose named columns are not there or not what they are named for.
+
+    Raises:
+        UsageError: One sentence for the first such column.
+    """
+    for name, where in config.plain_columns().items():
+        check_plain(schema, name, where, uri)
+    kind = check_column(schema, config.image_column, "source.image_column", uri)
+    fields = {field.name: field.type for field in kind} if pa.types.is_struct(kind) else {}
+    in_struct = pa.types.is_binary(fields.get("bytes", pa.null())) and pa.types.is_string(
+        fields.get("path", pa.string())
+    )
+    if not pa.types.is_binary(kind) and not in_struct:
+        message = (
+            f"{uri}: source.image_column names {config.image_column!r}, which is {kind}; expected "
+            "binary, or struct<bytes: binary, path: string>"
+        )
+        raise UsageError(message)
+
+
+class _MeanBytes:
+    """The mean size of an image in each row group, as the footer tells."""
+
+    def __init__(self, metadata: Any, column: str) -> None:
+        self._ends: list[int] = []
+        self._means: list[int] = []
+        end = 0
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            chunks = (group.column(index) for index in range(group.num_columns))
+            size = sum(
+                chunk.total_uncompressed_size
+                for chunk in chunks
+                if chunk.path_in_schema.split(".")[0] == column.split(".", maxsplit=1)[0]
+            )
+            end += group.num_rows
+            self._ends.append(end)
+            self._means.append(size // max(group.num_rows, 1))
+
+    def of(self, row: int) -> int:
+        """Return the mean size in the row group of a row."""
+        return self._means[bisect_right(self._ends, row)]
+
+
+def _rows(
+    table: ForeignTable, columns: Sequence[str], wanted: Sequence[int]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the wanted rows of a file in its order; only their row groups are read."""
+    starts = [0, *accumulate(table.group_rows)]
+    left = list(reversed(wanted))
+    for group in range(len(starts) - 1):
+        row = starts[group]
+        if not left or left[-1] >= starts[group + 1]:
+            continue
+        for batch in table.batches(columns, [group]):
+            while left and left[-1] < row + len(batch):
+                place = left.pop()
+                yield place, batch.slice(place - row, 1).to_pylist()[0]
+            row += len(batch)
+            if not left or left[-1] >= starts[group + 1]:
+                break
