@@ -34,7 +34,6 @@ _NOTHING_THERE = (404, 410)
 _TOO_MANY = 429
 _PASSING = (408, 425)  # besides all of 5xx
 _LOOKUP_THREADS = 8  # a worker's address space is limited, and every thread reserves some
-_CHUNK_BYTES = 1 << 16
 _MAX_HEADER_BYTES = 16384
 _MAX_HEADERS = 128
 
@@ -216,7 +215,7 @@ class Client:
         encoding = answer.headers.get("Content-Encoding", "")
         body = Body(encoding, self._max_bytes, self._budget)
         try:
-            async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+            async for chunk in answer.content.iter_any():
                 body.add(chunk)
             return body.finish()
         except BaseException:

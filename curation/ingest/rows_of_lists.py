@@ -1,4 +1,4 @@
-"""JSONL, CSV and Parquet lists, row by row, with the line in every refusal.
+"""JSONL, CSV, Parquet and text lists, row by row, with the line in every refusal.
 
 A line that cannot be read has no path, so it could be no row with an error: it refuses the list,
 before anything is frozen.
@@ -21,7 +21,8 @@ Row = tuple[int, Mapping[str, Any]]
 """Line, from 1 (row, in Parquet), and the values by column."""
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
-_ENDINGS = ("jsonl", "ndjson", "csv", "tsv", "parquet")
+ENDINGS = ("jsonl", "ndjson", "csv", "tsv", "parquet", "txt")
+"""Endings of files that can be lists; `txt` has one column, a value a line."""
 
 
 def list_ending(url: str) -> str:
@@ -31,10 +32,10 @@ def list_ending(url: str) -> str:
         ConfigError: Its name does not tell.
     """
     ending = url.rpartition(".")[2].lower()
-    if ending not in _ENDINGS:
+    if ending not in ENDINGS:
         message = (
             f"source.lists: {url}: the format is not known from the name; expected one of "
-            f"{', '.join('.' + known for known in _ENDINGS)}"
+            f"{', '.join('.' + known for known in ENDINGS)}"
         )
         raise ConfigError(message)
     return ending
@@ -59,10 +60,12 @@ def read_rows(root: Root, key: bytes, columns: Mapping[str, str]) -> Iterator[Ro
             lines = _Lines(file, uri)
             if ending in _DELIMITERS:
                 yield from _read_csv(lines, _DELIMITERS[ending], columns)
+            elif ending == "txt":
+                yield from _read_text(lines, columns)
             else:
                 yield from _read_jsonl(lines)
     except FileNotFoundError as error:
-        message = f"{uri}: no such list; correct source.lists"
+        message = f"{uri}: no such list; name one that is there"
         raise UsageError(message) from error
     except OSError as error:
         message = f"{uri}: the list cannot be read ({error.strerror or error})"
@@ -104,6 +107,15 @@ def _read_jsonl(lines: _Lines) -> Iterator[Row]:
         if not isinstance(value, dict):
             lines.refuse("no JSON object")
         yield lines.number, value
+
+
+def _read_text(lines: _Lines, columns: Mapping[str, str]) -> Iterator[Row]:
+    if len(columns) != 1:
+        lines.refuse(f"a text list has one column, expected {', '.join(columns)}")
+    (name,) = columns
+    for text in lines:
+        if value := text.strip():
+            yield lines.number, {name: value}
 
 
 def _read_csv(lines: _Lines, delimiter: str, columns: Mapping[str, str]) -> Iterator[Row]:

@@ -16,8 +16,8 @@ from schemas import dataset as paths
 from schemas.error_codes import error_code, is_transient
 
 _NEED_LISTING = ("changed", "deferred")
-"""A file that is no longer what was listed, or that its shard has no room for, is for the next ingest
-to list, not for a retry."""
+"""A file that is no longer what was listed, or for which its shard has no room, is for the next
+ingest to list, not for a retry."""
 
 
 def retry_transient(

@@ -151,6 +151,13 @@ def _missing(request: Request, wire: Wire) -> None:
     wire.answer(b"nothing here", status="404 Not Found")
 
 
+def serve_for_ever() -> Web:
+    """Run a server for as long as the process lives."""
+    web = Web("127.0.0.1", None)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    return web
+
+
 @contextmanager
 def serve(host: str = "127.0.0.1", context: ssl.SSLContext | None = None) -> Iterator[Web]:
     """Run a server on a free port of `host` until the block is left."""
