@@ -1,6 +1,7 @@
 """Requests: redirects, status codes, time-outs and tries, each ending in a file or a reason."""
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
@@ -114,7 +115,7 @@ class Client:
         """Make the socket for one address, the last place where a forbidden one can be stopped."""
         family, kind, protocol, _, place = info
         if not self._rule.allows(place[0]):
-            raise FetchError("forbidden_address", host=place[0])
+            raise PermissionError(errno.EACCES, "the address is not public", place[0])
         return socket.socket(family, kind, protocol)
 
     async def fetch(self, url: str) -> Outcome:

@@ -1,11 +1,15 @@
 """Requests to a server that misbehaves on purpose; every end is a file or a reason."""
 
+import asyncio
 import gzip
+import socket
 import ssl
 import zlib
 
 import pytest
 
+from curation.download.body import Budget
+from curation.download.client import Client
 from schemas.error_codes import is_transient
 from tests.curation.download.certificates import make_authority, make_certificate
 from tests.fakes.web import serve
@@ -344,6 +348,18 @@ def test_a_name_is_connected_to_as_it_was_checked(web, fetch):
     assert fetch(web.url("/a", "rebind.example"), lookup=lambda name: next(answers)) == IMAGE
     assert web.requests[0].headers["host"] == f"rebind.example:{web.port}"
     assert next(answers) == ["10.0.0.1"]
+
+
+def test_no_socket_is_made_for_a_forbidden_address(config):
+    """Should a check ever be missed on the way, the connection itself still fails."""
+
+    async def make(host):
+        client = Client(config(allow_addresses=()), SMALL, Budget(None), loopback)
+        client._make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, 80))).close()
+
+    asyncio.run(make("8.8.8.8"))
+    with pytest.raises(PermissionError, match="not public"):
+        asyncio.run(make("10.0.0.1"))
 
 
 def test_a_name_without_an_address(web, fetch):
