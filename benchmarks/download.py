@@ -27,7 +27,7 @@ HOSTS = [f"127.0.0.{number}" for number in range(1, 17)]
 IN_FLIGHT = 64
 FILE_BYTES = 100_000
 TIMEOUT_S = 30
-TARGET_TO_POOL = 1.2
+TARGET_TO_POOL = 1.0
 
 Urls = Sequence[str]
 

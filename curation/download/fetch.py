@@ -16,6 +16,8 @@ from schemas.error_codes import row_error
 
 Lookup = Callable[[str], Sequence[str]]
 
+_POLL_S = 0.1
+
 _Told = tuple[int, Outcome]
 
 
@@ -104,9 +106,9 @@ class _Work:
 
     def stop(self, future: Future[None]) -> None:
         """Cancel what is under way; nothing happens where it has ended."""
-        if future.done():
-            return
-        self._begun.wait()
+        while not self._begun.wait(_POLL_S):
+            if future.done():  # not even its loop could be made
+                return
         assert self._loop is not None
         assert self._task is not None
         try:

@@ -7,7 +7,15 @@ from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
-from curation.download import DownloadConfig, Fetched, check_ready, fetch_all, normalise, refusal
+from curation.download import (
+    MAX_URL_LENGTH,
+    DownloadConfig,
+    Fetched,
+    check_ready,
+    fetch_all,
+    normalise,
+    refusal,
+)
 from curation.download.fetch import Lookup
 from curation.download.outcome import Outcome
 from curation.ingest.config import RootsConfig
@@ -90,8 +98,8 @@ class UrlSource:
     """Every URL of the lists is a row, and its key is the URL: see `normalise`.
 
     A URL that is named several times is one row, with the words that stand at its first place in
-    the order of the lists' paths, and is fetched once. A row of a list without a URL, and a file
-    that is no list by its ending, are left out and counted.
+    the order of the lists' paths, and is fetched once. A row of a list without a URL or with one
+    that is too long, and a file that is no list by its ending, are left out and counted.
 
     A URL is fetched again where it failed for a passing reason, or where its words have changed;
     what came once stays as it came. Redirects do not show: the address of a row is its URL, since
@@ -137,6 +145,9 @@ class UrlSource:
                 name = normalise(url) if isinstance(url, str) else ""
                 if not name:
                     self._left_out["rows without a URL"] += 1
+                    continue
+                if len(name) > MAX_URL_LENGTH:  # mostly images themselves, as `data:` URLs
+                    self._left_out[f"URLs longer than {MAX_URL_LENGTH} characters"] += 1
                     continue
                 yield _Listed(
                     name.encode("utf-8", "surrogatepass"),

@@ -148,6 +148,23 @@ def test_a_url_is_one_row(lake, urls):
     assert source.skipped == {"URLs that are listed before": 1, "rows without a URL": 3}
 
 
+def test_hostile_urls_are_rows_too(lake, urls, dataset, ingest, rows):
+    """Half characters, controls and quotes come back as they were; megabytes do not come at all."""
+    names = ["\ud800", "http://x\ud800.org/", "http://x.org/\n\0'\"<>", "%FF", "a", "\u00e9"]
+    lines = [{"url": name} for name in [*names, "data:image/png;base64," + "A" * 9000]]
+    write_lines(lake, *map(json.dumps, lines), name="x.jsonl")
+    source = UrlSource(urls())
+
+    keys = [entry.key.decode("utf-8", "surrogatepass") for entry in source.entries(START)]
+    ingest(dataset, urls())
+
+    assert sorted(keys) == sorted(names)
+    assert source.skipped == {"URLs longer than 8000 characters": 1}
+    assert {code_of(row) for row in rows(dataset).values()} == {"bad_url"}
+    assert len(rows(dataset)) == 6
+    assert ingest(dataset, urls()) == []
+
+
 def test_a_column_that_is_not_there_is_refused(lake, urls):
     """The list and the key of the pipeline file are named."""
     write_lines(lake, "link,text", "http://a.org/,a", name="x.csv")
