@@ -120,12 +120,12 @@ def _vanished(lines: Iterator[_Known], sync: bool) -> Iterator[Change]:
 def _is_listed(container: Container, inside: Sequence[_Known]) -> bool:
     """Say whether this version of a container was listed, so that it holds what is known of it.
 
-    The newest lines tell: older ones may be of entries that an earlier change took away.
+    The newest lines tell, all of them: older ones may be of entries that a change took away, and a
+    container that changed between two runs of one ingest is listed half as it was before.
     """
     newest = max((line.seq for line in inside), default=None)
-    return container.facts is not None and any(
-        line.seq == newest and line.entry.container == container.facts for line in inside
-    )
+    versions = {line.entry.container for line in inside if line.seq == newest}
+    return container.facts is not None and versions == {container.facts}
 
 
 def _latest_lines(

@@ -143,11 +143,15 @@ class LocalRoot:
         path = os.path.realpath(self._path(key))
         if not self._holds(path):
             raise FileNotFoundError(errno.ENOENT, "outside the source root", path)
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 raise FileNotFoundError(errno.ENOENT, "no plain file", path)
-            yield _facts(status), file
+            with open(handle, "rb", closefd=False) as file:
+                yield _facts(status), file
+        finally:
+            os.close(handle)
 
     def read_range(self, key: bytes, start: int, stop: int) -> bytes:
         """Read a part of a file, less where it ends earlier; refused as in `read`."""

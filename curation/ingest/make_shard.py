@@ -11,6 +11,7 @@ from curation.ingest.config import SourceConfig
 from curation.ingest.entries import Taken
 from curation.ingest.identity import decode_key, image_id
 from curation.ingest.kinds import open_source
+from curation.ingest.take import too_large
 from curation.ingest.tombstones import Tombstones
 from schemas.error_codes import row_error
 from schemas.images import IMAGES
@@ -38,12 +39,20 @@ def make_image_shard(rows: pa.Table, source: SourceConfig, tombstones: Tombstone
     columns: dict[str, list[Any]] = {name: [] for name in IMAGES.names if name != "image_bytes"}
     stored = _StoredBytes()
     for line, taken in zip(lines, open_source(source).read(lines), strict=True):
-        values, kept = _row(line, taken, tombstones)
+        values, kept = _row(line, _fitting(taken, stored.num_bytes), tombstones)
         assert values.keys() == columns.keys(), values.keys()
         for name, column in columns.items():
             column.append(values[name])
         stored.append(kept if source.store == "bytes" else None)
     return pa.table({**columns, "image_bytes": stored.array()}, schema=IMAGES)
+
+
+def _fitting(taken: Taken, num_stored: int) -> Taken:
+    """Refuse what would burst the shard: a table's footer may tell less than its images take."""
+    left = MAX_READ_BYTES - num_stored
+    if taken.data is None or len(taken.data) <= left:
+        return taken
+    return too_large(taken.uri, len(taken.data), left)
 
 
 def _row(
@@ -83,6 +92,11 @@ class _StoredBytes:
         self._data = bytearray()
         self._offsets = [0]
         self._valid: list[bool] = []
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes held so far."""
+        return len(self._data)
 
     def append(self, value: bytes | None) -> None:
         self._data += value or b""

@@ -18,7 +18,8 @@ from curation.ingest.work_list import freeze_lists, pending_shards, shard_rows
 from curation.pipeline.config import parse_pipeline
 from curation.tables import to_parquet
 from schemas.dataset import images_path
-from tests.fakes.lake import TIME_NS
+from tests.fakes.lake import TIME_NS, image_bytes
+from tests.fakes.runs import read_images, read_instance, run_stages
 from tests.fakes.sources import FAKES, config_of
 
 KINDS = sorted(SOURCES)
@@ -255,6 +256,38 @@ def test_content_that_changes_after_listing_is_changed_and_listed_again(kind, tm
 
     assert errors == {"changed: the file differs from what was listed"}
     assert sorted(data for _, data in held(dataset) if data) == sorted(now.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_content_that_changes_in_the_middle_of_a_listing_is_taken_in_the_end(kind, tmp_path, make):
+    """Half of it was frozen as it was before; the next ingest finds that half."""
+    FAKES[kind].write(tmp_path, IMAGES, TIME_NS)
+    config = config_of(kind, tmp_path, list_shards=1)
+    dataset = make()
+    first = freeze_lists(dataset, config)
+    next(first)
+    first.close()
+    now = {name: b"\x89PNG\r\n\x1a\nnow " + data[8:] for name, data in IMAGES.items()}
+    FAKES[kind].write(tmp_path, now, LATER_NS)
+    ingest(dataset, config)
+    ingest(dataset, config)
+
+    assert sorted(data for _, data in held(dataset) if data) == sorted(now.values())
+    assert ingest(dataset, config) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pipeline_runs_over_it(kind, tmp_path):
+    """From the section in a pipeline file to a stage's columns; in place where that is possible."""
+    FAKES[kind].write(tmp_path, {name: image_bytes(name) for name in IMAGES}, TIME_NS)
+    store = "bytes" if kind == "parquet" else "reference"
+    section = {"kind": kind, **FAKES[kind].section(tmp_path), "store": store}
+    session = run_stages(tmp_path / "ds", tmp_path / "lake", {"luma": {}}, source=section)
+
+    images, luma = read_images(session), read_instance(session, "luma")
+    assert images["source_error"].null_count == len(IMAGES)
+    assert images["image_bytes"].null_count == (0 if store == "bytes" else len(IMAGES))
+    assert luma["luma_error"].null_count == len(luma) == len(IMAGES)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -18,6 +18,7 @@ from curation.pipeline.quarantine import quarantined
 from curation.pipeline.relation import has_groups, read_facts, read_relation
 from curation.pipeline.session import Session
 from curation.tables import column_digest, file_digests, read_table
+from schemas.ingest_list import INGEST_LIST
 from tests.fakes.runs import files_of
 from tests.golden.golden_files import check_json
 from tests.golden.layout1_stages import LAYOUT1_STAGES
@@ -177,3 +178,14 @@ def test_running_it_again_does_nothing(dataset, tmp_path):
     assert summary.exit_code == 1
     assert summary.left == {"picky": "some shards were given up; see `longtail ls`"}
     assert files_of(copy) == files_of(FOLDER)
+
+
+def test_lists_from_before_a_column_read_as_null(dataset):
+    """What came later says nothing of them, so a listing does not find them changed."""
+    lines = dataset.read_list(0, 0)
+
+    assert lines.schema.names == INGEST_LIST.names
+    assert lines["key"].null_count == 0
+    for name in INGEST_LIST.names[INGEST_LIST.get_field_index("offset") :]:
+        assert lines[name].null_count == len(lines) > 0
+    assert dataset.read_list(0, 0, ["error", "key"]).column_names == ["error", "key"]

@@ -1,15 +1,18 @@
 """A small lake, a dataset with tiny shards, and a driver in a few lines."""
 
 import os
+import uuid
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 
 from curation.dataset import Dataset
+from curation.ingest.config import SourceConfig
 from curation.ingest.folder import FolderConfig
 from curation.ingest.make_shard import make_image_shard
-from curation.ingest.tombstones import read_tombstones
+from curation.ingest.tombstones import Tombstones, read_tombstones
 from curation.ingest.work_list import freeze_lists, pending_shards, shard_rows
 from curation.tables import to_parquet
 from schemas.dataset import images_path
@@ -96,3 +99,19 @@ def memory():
     yield fs
     fs.store.clear()
     fs.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture
+def rows_of(tmp_path):
+    """Ingest a source into a dataset of its own; return its rows, in order."""
+
+    def rows(config: SourceConfig) -> list[dict[str, Any]]:
+        dataset = Dataset.open_or_create(str(tmp_path / f"rows-{uuid.uuid4().hex}"))
+        found = []
+        for frozen in freeze_lists(dataset, config):
+            for shard in frozen.shards:
+                lines = shard_rows(dataset, shard, frozen.seq, frozen.number)
+                found += make_image_shard(lines, config, Tombstones()).to_pylist()
+        return found
+
+    return rows

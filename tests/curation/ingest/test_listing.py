@@ -41,6 +41,15 @@ class KeptRoot:
     def read(self, key, max_bytes):
         raise AssertionError(key)
 
+    def reaches(self, key):
+        raise AssertionError(key)
+
+    def open(self, key):
+        raise AssertionError(key)
+
+    def read_range(self, key, start, stop):
+        raise AssertionError(key)
+
 
 def keys_of(entries):
     return [entry.key for entry in entries]
@@ -145,3 +154,24 @@ def test_a_file_deleted_while_listing_is_left_out(lake, write):
     (lake / "b").unlink()
 
     assert keys_of(entries) == [b"c"]
+
+
+@given(TREES, st.data())
+def test_files_can_come_in_the_order_of_what_is_inside(keys, data):
+    """Sorted with `!` behind each, and resumed inside one of them, which is listed again."""
+    expected = sorted(keys, key=lambda key: key + b"!")
+    after = data.draw(st.sampled_from(expected)) + b"!" + data.draw(PARTS)
+
+    assert keys_of(list_files([KeptRoot(keys)], tail=b"!")) == expected
+    found = keys_of(list_files([KeptRoot(keys)], after, tail=b"!"))
+    assert found == [key for key in expected if key + b"!" > after or after.startswith(key + b"!")]
+
+
+def test_names_can_be_kept_out_of_a_listing():
+    """Folder by folder, with all of its names in view."""
+    keys = {b"a", b"d/a", b"d/b"}
+
+    def sift(root, folder, names):
+        return {name: facts for name, facts in names.items() if (folder, name) != (b"d/", b"a")}
+
+    assert keys_of(list_files([KeptRoot(keys)], sift=sift)) == [b"a", b"d/b"]

@@ -175,3 +175,25 @@ def test_a_part_of_a_file_is_read_at_its_offset(lake, write):
 
     assert read_file(path, 4, 3, 4)[1] == b"3456"
     assert read_file(path, 4, 8, 4)[1] == b"89"
+
+
+def test_parts_are_read_of_plain_files_below_the_root_only(lake, write, tmp_path):
+    """As whole files are; a part beyond the end is shorter."""
+    write(lake, {b"a": b"0123456789", b"d/x": b""})
+    write(tmp_path, {b"secret": b"secret"})
+    (lake / "link").symlink_to(lake / "a")
+    (lake / "out").symlink_to(tmp_path / "secret")
+    os.mkfifo(lake / "pipe")
+    root = LocalRoot(str(lake))
+
+    assert root.read_range(b"a", 2, 5) == b"234"
+    assert root.read_range(b"link", 8, 20) == b"89"
+    assert root.read_range(b"a", 20, 30) == b""
+    with root.open(b"a") as (facts, file):
+        assert (facts.size, file.read()) == (10, b"0123456789")
+    for key in (b"out", b"d", b"pipe", b"none", b"../secret"):
+        with pytest.raises(FileNotFoundError):
+            root.read_range(key, 0, 1)
+    assert [root.reaches(key) for key in (b"a", b"link", b"out", b"../secret", b"none")] == [
+        *(True, True, False, False, True)
+    ]

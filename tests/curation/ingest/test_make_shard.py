@@ -187,6 +187,25 @@ def test_a_raised_limit_does_not_burst_the_memory(lake, write, source, listed, m
         make_image_shard(rows, source, Tombstones())
 
 
+def test_images_that_are_larger_than_planned_do_not_burst_the_memory(
+    lake, write, source, listed, monkeypatch
+):
+    """Where listing did not know their sizes; those that fit are taken."""
+    write(lake, {b"a": b"12345", b"b": b"12345", b"c": b"1234"})
+    rows = listed()
+    index = rows.schema.get_field_index("num_bytes")
+    rows = rows.set_column(index, rows.schema.field(index), pa.nulls(3, pa.int64()))
+    monkeypatch.setattr(make_shard, "MAX_READ_BYTES", 9)
+
+    table = make_image_shard(rows, source, Tombstones())
+
+    assert table["source_error"].to_pylist() == [
+        None,
+        "too_large: 5 bytes are more than the limit of 4",
+        None,
+    ]
+
+
 def test_a_lost_root_is_no_error_of_rows(lake, write, source, listed):
     """The shard fails, to be made when the mount is back."""
     write(lake, {b"a": b"1"})

@@ -65,3 +65,15 @@ def test_a_file_is_no_prefix(memory):
 
     with pytest.raises(UsageError, match=r"x\.jpg: not a folder; name the prefix"):
         RemoteRoot(Store("memory://bucket/x.jpg")).check()
+
+
+def test_parts_are_read_as_of_a_folder(root):
+    """Shorter beyond the end; nothing is there where nothing is."""
+    assert root.read_range(b"b/c/2", 2, 5) == b"c/2"
+    assert root.read_range(b"b/c/2", 3, 50) == b"/2"
+    with root.open(b"b/1") as (facts, file):
+        assert (facts.size, file.read(), file.seek(0, 2)) == (3, b"b/1", 3)
+    with pytest.raises(FileNotFoundError), root.open(b"none"):
+        pass
+    assert root.reaches(b"b/1")
+    assert not root.reaches(b"b/../../lake-too/x")
