@@ -65,7 +65,7 @@ def read_rows(root: Root, key: bytes, columns: Mapping[str, str]) -> Iterator[Ro
             else:
                 yield from _read_jsonl(lines)
     except FileNotFoundError as error:
-        message = f"{uri}: no such list; name one that is there"
+        message = f"{uri}: no such list; correct source.lists"
         raise UsageError(message) from error
     except OSError as error:
         message = f"{uri}: the list cannot be read ({error.strerror or error})"

@@ -280,7 +280,7 @@ def test_content_that_changes_in_the_middle_of_a_listing_is_taken_in_the_end(kin
 def test_a_pipeline_runs_over_it(kind, tmp_path):
     """From the section in a pipeline file to a stage's columns; in place where that is possible."""
     FAKES[kind].write(tmp_path, {name: image_bytes(name) for name in IMAGES}, TIME_NS)
-    store = "bytes" if kind == "parquet" else "reference"
+    store = "bytes" if kind in NOT_BY_REFERENCE else "reference"
     section = {"kind": kind, **FAKES[kind].section(tmp_path), "store": store}
     session = run_stages(tmp_path / "ds", tmp_path / "lake", {"luma": {}}, source=section)
 

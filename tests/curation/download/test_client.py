@@ -70,6 +70,7 @@ def test_a_chunked_answer_arrives(web, fetch):
         ("deflate", zlib.compress(IMAGE)),
         ("deflate", zlib.compress(IMAGE, wbits=-15)),
     ],
+    ids=["gzip", "zlib", "raw"],
 )
 def test_an_encoding_is_undone(web, fetch, encoding, encoded):
     """Some servers encode though we ask them not to."""
@@ -473,6 +474,7 @@ def test_what_is_no_http_is_refused(web, fetch, head):
         (b"whatever", "br"),
         (gzip.compress(gzip.compress(IMAGE)), "gzip, gzip"),
     ],
+    ids=["broken", "short", "long", "unknown", "twice"],
 )
 def test_an_encoding_that_cannot_be_undone(web, fetch, body, encoding):
     """Broken, cut off, or one that was not asked for."""

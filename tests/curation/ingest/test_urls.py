@@ -225,6 +225,7 @@ def test_files_become_rows(web, lake, urls, dataset, ingest, rows):
         b"<?xml version='1.0'?><!DOCTYPE html PUBLIC>",
         gzip.compress(b"<html>"),
     ],
+    ids=["html", "marked", "xhtml", "encoded"],
 )
 def test_a_page_instead_of_a_file(web, lake, urls, dataset, ingest, rows, page):
     """Its bytes tell, not its type; it is a row with a clear reason, and nothing of it is kept."""
