@@ -47,6 +47,8 @@ def main() -> int:
         "precision": round(best.precision, 4),
         "num_duplicates": best.num_duplicates,
         "false_pairs": best.false_pairs,
+        "overlaps_found": best.overlaps[0],
+        "overlaps": best.overlaps[1],
         "search_ms": round(seconds["near"] * 1000, 1),
         "faiss_search_ms": round(seconds["faiss, 1 thread"] * 1000, 1),
     }
@@ -74,10 +76,12 @@ def print_scores(corpus: Corpus) -> Scores:
     best = score(corpus, linked(corpus.rows, DedupConfig()))
     scores["groups at the default"] = score(corpus, grouped(corpus.rows, DedupConfig()))
     kinds = list(best.by_kind)
-    print(f"| {best.num_duplicates} pairs | recall | precision | false | {' | '.join(kinds)} |")
-    print("| --- " * (4 + len(kinds)) + "|")
+    head = ["recall", "precision", "false", *kinds, "IoU 0.5-0.9"]
+    print(f"| {best.num_duplicates} pairs | {' | '.join(head)} |")
+    print("| --- " * (1 + len(head)) + "|")
     for name, found in scores.items():
-        cells = [f"{hits}/{total}" for hits, total in found.by_kind.values()]
+        counted = [*found.by_kind.values(), found.overlaps]
+        cells = [f"{hits}/{total}" for hits, total in counted]
         print(
             f"| {name} | {found.recall:.4f} | {found.precision:.4f} | {found.false_pairs} | "
             f"{' | '.join(cells)} |"

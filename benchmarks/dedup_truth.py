@@ -28,14 +28,15 @@ class Corpus:
     Attributes:
         rows: What dedup reads, one row a file, in the order of the paths.
         duplicates: Pairs with different bytes that are duplicates.
-        uncounted: Pairs that count neither way: the same bytes, which need no hash, and overlaps
-            from 0.5 to 0.9.
+        uncounted: Pairs that count neither way: the same bytes, which need no hash, and `overlaps`.
+        overlaps: Views of one picture that share from half to nine tenths (IoU).
         kinds: Pair of positions, the smaller first -> what was done, for each of `duplicates`.
     """
 
     rows: pa.Table
     duplicates: Matrix
     uncounted: Matrix
+    overlaps: Matrix
     kinds: Mapping[tuple[int, int], str]
 
 
@@ -48,6 +49,7 @@ class Scores:
         precision: Duplicates among what was found.
         num_duplicates: Pairs that should be found.
         false_pairs: Pairs found that are none.
+        overlaps: (found, all) of the pairs that overlap by half to nine tenths.
         by_kind: What was done -> (found, all).
     """
 
@@ -55,6 +57,7 @@ class Scores:
     precision: float
     num_duplicates: int
     false_pairs: int
+    overlaps: tuple[int, int]
     by_kind: Mapping[str, tuple[int, int]]
 
 
@@ -96,16 +99,18 @@ def _with_truth(rows: pa.Table, truth: pa.Table, pairs: pa.Table) -> Corpus:
     files = {file["path"]: file for file in truth.to_pylist()}
     duplicates = np.zeros((len(rows), len(rows)), bool)
     uncounted = np.zeros_like(duplicates)
+    overlaps = np.zeros_like(duplicates)
     kinds: dict[tuple[int, int], str] = {}
     for pair in pairs.to_pylist():
         i, j = sorted((place[pair["path_a"]], place[pair["path_b"]]))
         if pair["label"] == "ambiguous" or pair["relation"] == "exact":
             uncounted[i, j] = True
+            overlaps[i, j] = pair["relation"] != "exact"
         elif pair["label"] == "positive":
             duplicates[i, j] = True
             edits = {_edit(files, pair["path_a"]), _edit(files, pair["path_b"])} - {None}
             kinds[i, j] = str(edits.pop()) if len(edits) == 1 else "two edits"
-    return Corpus(rows, duplicates, uncounted, kinds)
+    return Corpus(rows, duplicates, uncounted, overlaps, kinds)
 
 
 def _edit(files: Mapping[str, Mapping[str, str | None]], path: str) -> str | None:
@@ -148,5 +153,6 @@ def score(corpus: Corpus, found: Matrix) -> Scores:
         precision=right / max(1, right + false),
         num_duplicates=int(corpus.duplicates.sum()),
         false_pairs=false,
+        overlaps=(int((found & corpus.overlaps).sum()), int(corpus.overlaps.sum())),
         by_kind={kind: (hits[kind], total) for kind, total in sorted(all_kinds.items())},
     )

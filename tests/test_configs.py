@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from curation.ingest.kinds import SOURCES
 from curation.pipeline.config import parse_pipeline
 from curation.pipeline.instances import resolve
 from stages.registry import STAGES
 from stages.sample import HierarchicalSampler
 
-FILES = sorted(Path("configs").glob("*.yaml"))
+FILES = sorted([*Path("configs").glob("*.yaml"), *Path("configs/sources").glob("*.yaml")])
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
@@ -20,6 +21,13 @@ def test_a_shipped_pipeline_is_valid(path: Path) -> None:
     assert resolve(config, STAGES)
     assert config.snapshot.sample is not None
     assert HierarchicalSampler().parse(config.snapshot.sample, "snapshot.sample").size > 0
+
+
+def test_every_kind_of_source_has_a_pipeline_to_start_from() -> None:
+    """A new kind comes with an example."""
+    configs = [parse_pipeline(path.read_text(), str(path)) for path in FILES]
+
+    assert {config.source.kind for config in configs if config.source} == set(SOURCES)
 
 
 def test_there_are_pipelines_to_ship() -> None:

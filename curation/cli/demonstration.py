@@ -6,14 +6,12 @@ below the output folder. Run again, it takes up where it was.
 
 import shutil
 import time
-from importlib import resources
 from pathlib import Path
 
 import click
 
 from curation.cli.console import print_lines
 
-TEMPLATE = resources.files("curation.demo") / "pipeline.yaml"
 CORPUS_IMAGES = 2000
 CORPUS_SEED = 7
 
@@ -73,7 +71,13 @@ QUESTIONS = (
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A folder of your own images, instead of a corpus drawn for the purpose.",
 )
-@click.option("--runner", type=click.Choice(["ray", "local"]), default="ray", show_default=True)
+@click.option(
+    "--runner",
+    type=click.Choice(["ray", "local"]),
+    default="ray",
+    show_default=True,
+    help="Run on Ray, or in processes of this machine without it.",
+)
 def demo(out: Path, images: Path | None, runner: str) -> int:
     """Curate a corpus from files to a snapshot, and ask it five questions."""
     from curation.cli.formats import print_result
@@ -147,7 +151,9 @@ def write_pipeline(out: Path, source: Path) -> Path:
     path = out / "pipeline.yaml"
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)
-        text = TEMPLATE.read_text()
+        from importlib import resources  # loads the package, which `--help` shall not
+
+        text = (resources.files("curation.demo") / "pipeline.yaml").read_text()
         text = text.replace("{dataset}", str((out / "dataset").resolve()))
         path.write_text(text.replace("{images}", str(source)))
     return path

@@ -28,6 +28,7 @@ _SCHEMA_KEY = b"ARROW:schema"
 _BLANKED = b"ARROW:nobody"
 _MAGIC = b"PAR1"
 _BATCH_ROWS = 64
+_BUFFER_BYTES = 4 << 20
 
 
 class TableError(Exception):
@@ -53,7 +54,13 @@ class ForeignTable:
         self._file = _Blanked(file)
         with self._explained():
             opened = pa.PythonFile(self._file, mode="r")
-            self._parquet = pq.ParquetFile(opened, arrow_extensions_enabled=False)
+            # Otherwise the columns of a whole row group are read into memory at once.
+            self._parquet = pq.ParquetFile(
+                opened,
+                buffer_size=_BUFFER_BYTES,
+                pre_buffer=False,
+                arrow_extensions_enabled=False,
+            )
         self.schema: pa.Schema = self._parquet.schema_arrow
         self.metadata: Any = self._parquet.metadata
 
@@ -76,10 +83,9 @@ class ForeignTable:
                 columns=list(columns),
                 use_threads=False,
             ):
-                batch.validate(
-                    full=True
-                )  # else a text that is no UTF-8 raises when it is looked at
-                yield batch
+                # Else a text that is no UTF-8 raises only when somebody looks at it.
+                batch.validate(full=True)
+                yield _with_times_as_text(batch)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -91,6 +97,26 @@ class ForeignTable:
                 raise self._file.failure from error
             _log.warning("a Parquet file cannot be read: %s", error)
             raise TableError("undecodable") from error
+
+
+def _with_times_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Write times as Arrow does: Python has neither nanoseconds nor all the years."""
+    for index, field in enumerate(batch.schema):
+        if pa.types.is_temporal(field.type):
+            batch = batch.set_column(index, field.name, batch.column(index).cast(pa.string()))
+    return batch
+
+
+def to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Return the rows of a batch as Python values.
+
+    Raises:
+        TableError: They have none, for example where a struct names a field twice.
+    """
+    try:
+        return list(batch.to_pylist())
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        raise TableError("undecodable") from error
 
 
 @contextmanager
@@ -122,7 +148,7 @@ def check_column(schema: pa.Schema, name: str, where: str, uri: str) -> pa.DataT
 
 
 def check_plain(schema: pa.Schema, name: str, where: str, uri: str) -> None:
-    """Refuse a column whose values are no text, number, time, or lists and structs of them.
+    """Refuse a column whose values are no time, text, number, or lists and structs of the latter.
 
     Raises:
         UsageError: It is, or is not there.
@@ -130,18 +156,24 @@ def check_plain(schema: pa.Schema, name: str, where: str, uri: str) -> None:
     kind = check_column(schema, name, where, uri)
     if not is_plain(kind):
         message = (
-            f"{uri}: {where} names {name!r}, which is {kind}; expected text, numbers, times, or "
-            "lists and structs of them"
+            f"{uri}: {where} names {name!r}, which is {kind}; expected times, text, numbers, or "
+            "lists and structs of the latter two"
         )
         raise UsageError(message)
 
 
 def is_plain(kind: pa.DataType) -> bool:
     """Say whether values of a type can be written as JSON without a choice of ours."""
+    if pa.types.is_temporal(kind):
+        return True
+    return _is_plain_inside(kind)
+
+
+def _is_plain_inside(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
-        return all(is_plain(field.type) for field in kind)
+        return all(_is_plain_inside(field.type) for field in kind)
     if pa.types.is_list(kind):
-        return is_plain(kind.value_type)
+        return _is_plain_inside(kind.value_type)
     return any(
         is_kind(kind)
         for is_kind in (
@@ -150,7 +182,6 @@ def is_plain(kind: pa.DataType) -> bool:
             pa.types.is_floating,
             pa.types.is_decimal,
             pa.types.is_string,
-            pa.types.is_temporal,
             pa.types.is_null,
         )
     )

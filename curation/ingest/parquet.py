@@ -21,6 +21,7 @@ from curation.ingest.foreign import (
     check_column,
     check_plain,
     open_table,
+    to_rows,
 )
 from curation.ingest.identity import decode_key
 from curation.ingest.resolve import resolve
@@ -44,7 +45,8 @@ class ParquetConfig(RootsConfig):
             group and row.
         caption_column: Holds the caption; null for none.
         license_column: Holds the licence; null for none.
-        metadata_columns: Columns of text, numbers, times, or lists and structs of them, to keep.
+        metadata_columns: Columns to keep: times, text, numbers, or lists and structs of the latter
+            two.
     """
 
     kind: Literal["parquet"] = "parquet"
@@ -146,8 +148,8 @@ class ParquetSource:
             return
         keys: list[tuple[bytes, int]] = []
         for batch in table.batches([column], range(len(table.group_rows))):
-            for value in batch.column(0).to_pylist():
-                keys.append(((as_text(value) or "").encode(), len(keys)))
+            for values in to_rows(batch):
+                keys.append(((as_text(values[column]) or "").encode(), len(keys)))
         keys.sort()
         for key, same in groupby(keys, lambda pair: pair[0]):
             for ordinal, (_, row) in enumerate(same):
@@ -305,7 +307,7 @@ def _rows(
         for batch in table.batches(columns, [group]):
             while left and left[-1] < row + len(batch):
                 place = left.pop()
-                yield place, batch.slice(place - row, 1).to_pylist()[0]
+                yield place, to_rows(batch.slice(place - row, 1))[0]
             row += len(batch)
             if not left or left[-1] >= starts[group + 1]:
                 break

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from curation.errors import ConfigError, UsageError
-from curation.ingest.foreign import TableError, check_plain, open_table
+from curation.ingest.foreign import TableError, check_plain, open_table, to_rows
 from curation.ingest.roots import Root
 from curation.ingest.texts import to_json
 
@@ -21,21 +21,24 @@ Row = tuple[int, Mapping[str, Any]]
 """Line, from 1 (row, in Parquet), and the values by column."""
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
-ENDINGS = ("jsonl", "ndjson", "csv", "tsv", "parquet", "txt")
-"""Endings of files that can be lists; `txt` has one column, a value a line."""
+_ENDINGS = ("jsonl", "ndjson", "csv", "tsv", "parquet")
+_TEXT = "txt"
+
+ENDINGS = (*_ENDINGS, _TEXT)
+"""Endings of files that `read_rows` reads; a text file has one column, a value a line."""
 
 
 def list_ending(url: str) -> str:
-    """Return the format of a list.
+    """Return the format of a list with columns.
 
     Raises:
         ConfigError: Its name does not tell.
     """
     ending = url.rpartition(".")[2].lower()
-    if ending not in ENDINGS:
+    if ending not in _ENDINGS:
         message = (
             f"source.lists: {url}: the format is not known from the name; expected one of "
-            f"{', '.join('.' + known for known in ENDINGS)}"
+            f"{', '.join('.' + known for known in _ENDINGS)}"
         )
         raise ConfigError(message)
     return ending
@@ -51,7 +54,7 @@ def read_rows(root: Root, key: bytes, columns: Mapping[str, str]) -> Iterator[Ro
         UsageError: It cannot be read, or a line is malformed.
     """
     uri = root.uri(key)
-    ending = list_ending(uri)
+    ending = _TEXT if uri.lower().endswith(f".{_TEXT}") else list_ending(uri)
     try:
         if ending == "parquet":
             yield from _read_parquet(root, key, columns)
@@ -60,7 +63,7 @@ def read_rows(root: Root, key: bytes, columns: Mapping[str, str]) -> Iterator[Ro
             lines = _Lines(file, uri)
             if ending in _DELIMITERS:
                 yield from _read_csv(lines, _DELIMITERS[ending], columns)
-            elif ending == "txt":
+            elif ending == _TEXT:
                 yield from _read_text(lines, columns)
             else:
                 yield from _read_jsonl(lines)
@@ -153,7 +156,7 @@ def _read_parquet(root: Root, key: bytes, columns: Mapping[str, str]) -> Iterato
                 check_plain(table.schema, name, columns.get(name, "source.lists"), uri)
             row = 0
             for batch in table.batches(names, range(len(table.group_rows))):
-                for values in batch.to_pylist():
+                for values in to_rows(batch):
                     row += 1
                     yield row, values
     except TableError as error:

@@ -16,14 +16,14 @@ Plain = tuple[Any, ...]
 
 
 def sort_rows(rows: Iterator[Plain], stack: ExitStack) -> Iterator[Plain]:
-    """Sort `rows`; the temporary files live as long as `stack`."""
+    """Sort `rows`, and yield some as plain tuples; temporary files live as long as `stack`."""
     files: list[IO[bytes]] = []
     while run := sorted(islice(rows, RUN_ROWS)):
         if len(run) < RUN_ROWS:
             break
         file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         for row in run:
-            marshal.dump(row, file)
+            marshal.dump(tuple(row), file)  # a NamedTuple is nothing that marshal knows
         files.append(file)
     return merge(*(_load(file) for file in files), run)
 

@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +15,7 @@ MAX_SIDECAR_BYTES = 1 << 20
 """A side-car above this is not read."""
 
 SIDECAR_ERROR = "sidecar_error"
-"""Key of `metadata` that says which side-car could not be read, and why."""
+"""Key of `metadata` that says what could not be kept, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,10 @@ def to_json(facts: Mapping[str, Any]) -> str | None:
     """Write facts as a JSON object; null for none. Numbers that are not finite become null."""
     if not facts:
         return None
-    plain = _plain(facts)
+    try:
+        plain = _plain(facts)
+    except RecursionError:  # Python's own depth, which a parser in C may exceed
+        plain = {SIDECAR_ERROR: "nested too deeply"}
     try:
         text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
         text.encode()
@@ -92,9 +94,7 @@ def _plain(value: object) -> Any:
         return [_plain(inner) for inner in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, date | datetime | time):
-        return value.isoformat()
-    if isinstance(value, Decimal | timedelta):
+    if isinstance(value, Decimal):
         return str(value)
     assert value is None or isinstance(value, str | int), type(value)
     return value

@@ -1,6 +1,9 @@
 """Configuration files: strict keys, sentences with the path and the nearest known name."""
 
+from typing import Annotated, Literal
+
 import pytest
+from pydantic import Field
 
 from curation.config import (
     Config,
@@ -174,3 +177,46 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
     with pytest.raises(ConfigError, match="cannot be read as a UTF-8 text file"):
         read_text(tmp_path / "latin.yaml")
+
+
+class Cat(Config):
+    """One of two classes that a key chooses between."""
+
+    kind: Literal["cat"] = "cat"
+    lives: int = 9
+
+
+class Dog(Config):
+    """The other one."""
+
+    kind: Literal["dog"] = "dog"
+    tricks: tuple[str, ...] = ()
+
+
+class Home(Config):
+    """Has a choice inside."""
+
+    pet: Annotated[Cat | Dog, Field(discriminator="kind")] | None = None
+
+
+@pytest.mark.parametrize(
+    ("pet", "sentence"),
+    [
+        ({"kind": "cat", "live": 3}, "home.pet.live: unknown key (did you mean lives?)"),
+        ({"kind": "dog", "lives": 3}, "home.pet.lives: unknown key; known keys: kind, tricks"),
+        (
+            {"kind": "cow"},
+            "home.pet.kind: expected one of cat, dog, found 'cow'",
+        ),
+        (
+            {"kind": "dog", "tricks": 3},
+            "home.pet.tricks: Input should be a valid tuple, found 3 (i",
+        ),
+    ],
+)
+def test_a_choice_between_classes_is_checked_as_the_chosen_one(pet, sentence):
+    """With the path that the user wrote, which has no class in it."""
+    with pytest.raises(ConfigError) as caught:
+        validate(Home, {"pet": pet}, "home")
+
+    assert str(caught.value).startswith(sentence)

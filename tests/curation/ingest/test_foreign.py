@@ -1,5 +1,6 @@
 """Parquet files of others: nothing in them runs, and what is broken says so."""
 
+import json
 import random
 
 import pyarrow as pa
@@ -7,8 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.errors import UsageError
+from curation.ingest import foreign
 from curation.ingest.foreign import TableError, check_plain, is_plain, open_table
 from curation.ingest.local_root import LocalRoot
+from curation.ingest.texts import to_json
 
 
 class HostileType(pa.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
@@ -119,14 +122,25 @@ def test_text_that_is_no_utf8_is_undecodable(tmp_path, root):
         read(root, b"t.parquet", ["x"])
 
 
-def test_large_row_groups_are_read_in_small_batches(tmp_path, root):
-    """Memory follows the batch."""
-    pq.write_table(pa.table({"x": list(range(1000))}), tmp_path / "t.parquet", row_group_size=1000)
+def test_large_row_groups_are_read_in_small_parts(tmp_path, root, monkeypatch):
+    """Memory follows the batch, for what is read as for what is decoded."""
+    values = [random.Random(n).randbytes(100_000) for n in range(200)]
+    settings = {"use_dictionary": False, "write_batch_size": 8}  # else all is one page
+    pq.write_table(pa.table({"x": values}), tmp_path / "t.parquet", **settings)
+    reads = []
+    blanked_read = foreign._Blanked.read
 
+    def noted(self, size=-1):
+        reads.append(size)
+        return blanked_read(self, size)
+
+    monkeypatch.setattr(foreign._Blanked, "read", noted)
     with open_table(root, b"t.parquet") as (_, table):
         sizes = [len(batch) for batch in table.batches(["x"], [0])]
+
     assert max(sizes) == 64
-    assert sum(sizes) == 1000
+    assert sum(sizes) == 200
+    assert max(reads) < 8 << 20 < sum(map(len, values))
 
 
 def test_plain_types_are_what_json_can_hold():
@@ -134,6 +148,38 @@ def test_plain_types_are_what_json_can_hold():
     plain = [pa.int8(), pa.string(), pa.float32(), pa.timestamp("us"), pa.decimal128(9, 2)]
     plain += [pa.list_(pa.string()), pa.struct([("a", pa.bool_())]), pa.null()]
     other = [pa.binary(), pa.list_(pa.binary()), pa.map_(pa.string(), pa.int8()), pa.binary(4)]
+    other += [pa.list_(pa.timestamp("ns"))]
 
     assert all(is_plain(kind) for kind in plain)
     assert not any(is_plain(kind) for kind in other)
+
+
+def test_every_time_can_be_written(tmp_path, root):
+    """Nanoseconds, and years that Python does not have."""
+    columns = {
+        "ns": pa.array([1], pa.timestamp("ns")),
+        "far": pa.array([2**60], pa.timestamp("us", "UTC")),
+        "day": pa.array([2**30], pa.date32()),
+        "time": pa.array([1], pa.time64("ns")),
+        "half": pa.array([1.5], pa.float16()),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+
+    with open_table(root, b"t.parquet") as (_, table):
+        (row,) = [row for b in table.batches(list(columns), [0]) for row in foreign.to_rows(b)]
+    assert row["ns"] == "1970-01-01 00:00:00.000000001"
+    assert row["time"] == "00:00:00.000000001"
+    assert isinstance(row["far"], str)
+    assert isinstance(row["day"], str)
+    assert json.loads(to_json(row) or "")["half"] == 1.5
+
+
+def test_fields_of_one_name_are_undecodable(tmp_path, root):
+    """No value of ours could hold both."""
+    twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"])
+    pq.write_table(pa.table({"x": twice}), tmp_path / "t.parquet")
+
+    with open_table(root, b"t.parquet") as (_, table):
+        (batch,) = table.batches(["x"], [0])
+        with pytest.raises(TableError):
+            foreign.to_rows(batch)

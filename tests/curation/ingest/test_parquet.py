@@ -145,7 +145,7 @@ def test_a_link_out_of_the_root_is_not_followed(put, lake, tmp_path, source, row
         ),
         (
             {"metadata_columns": ["image"]},
-            r"source\.metadata_columns names 'image', which is binary; expected text, numbers",
+            r"source\.metadata_columns names 'image', which is binary; expected times, text",
         ),
         ({"key_column": "id"}, r"source\.key_column names 'id', and the file has no column"),
     ],

@@ -63,3 +63,12 @@ def test_only_texts_and_numbers_are_captions():
     """A list or a truth value is not put into words."""
     assert texts_of({"caption": ["a"], "license": True}, "caption", "license").alt_text is None
     assert texts_of({"caption": 5}, "caption", "license").alt_text == "5"
+
+
+@pytest.mark.parametrize("depth", [100, 900, 5000, 50_000])
+def test_deep_nesting_raises_nothing(depth):
+    """It is kept, or left out with a reason, wherever a parser's own limit lies."""
+    value = json.loads(read(json=b'{"a":' * depth + b"1" + b"}" * depth).metadata)
+
+    assert list(value) in (["a"], ["sidecar_error"])
+    assert list(value) == ["a"] or depth > 100

@@ -4,16 +4,21 @@ import io
 import json
 import os
 import tarfile
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curation.dataset import Dataset
 from curation.errors import UsageError
 from curation.ingest import spans
+from curation.ingest.entries import START
 from curation.ingest.load import load_bytes
 from curation.ingest.make_shard import make_image_shard
 from curation.ingest.tombstones import Tombstones
-from curation.ingest.webdataset import WebDatasetConfig
+from curation.ingest.webdataset import WebDatasetConfig, WebDatasetSource
 from curation.ingest.work_list import freeze_lists, shard_rows
 from tests.fakes.lake import TIME_NS
 from tests.fakes.sources import write_tar
@@ -285,3 +290,63 @@ def test_an_archive_of_many_members_is_indexed_in_passing(lake, tmp_path, source
 
     assert lists[-1].shards.stop == 49
     assert table["alt_text"].to_pylist() == [str(n) for n in range(40 * 1024, 41 * 1024)]
+
+
+def test_ranges_on_a_store_are_read_together(memory, lake, dataset, source, monkeypatch):
+    """What was left in an archive on an object store comes in one request."""
+    write_tar(lake / "a.tar", [(f"{n}.jpg", JPEG + b"%d" % n) for n in range(3)])
+    memory.pipe_file("/bucket/a b%.tar", (lake / "a.tar").read_bytes())
+    there = source.model_copy(update={"roots": ("memory://bucket",), "store": "reference"})
+    list(freeze_lists(dataset, there))
+    table = make_image_shard(shard_rows(dataset, 0, 0, 0), there, Tombstones())
+    reads = []
+    cat_file = type(memory).cat_file
+
+    def noted(self, path, start=None, end=None, **settings):
+        reads.append((start, end))
+        return cat_file(self, path, start=start, end=end, **settings)
+
+    monkeypatch.setattr(type(memory), "cat_file", noted)
+
+    assert load_bytes(table, ("memory",)) == [JPEG + b"%d" % n for n in range(3)]
+    assert reads == [(512, 2564)]
+
+
+NAMES = st.text("a!. /tr", min_size=1, max_size=6).filter(lambda name: name.strip("/ ") == name)
+
+
+@given(st.sets(NAMES, min_size=1, max_size=4), st.sets(NAMES, min_size=1, max_size=4))
+def test_any_names_give_one_order(archives, members):
+    """Whatever stands before `.tar` and behind `!`, places rise and resume."""
+    paths = {f"{name}.tar" for name in archives if "//" not in name and ".tar!" not in f"{name}!"}
+    paths = {path for path in paths if "." not in path.split("/") and ".." not in path.split("/")}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "always.tar").touch()
+        for path in sorted(paths):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            write_tar(root / path, [(f"{name}.jpg", JPEG) for name in members])
+        config = WebDatasetConfig(name="lake", roots=(folder,))
+
+        places = [entry.place for entry in flat(config, START)]
+        middle = places[len(places) // 2]
+
+        assert places == sorted(set(places))
+        assert len(places) == len(paths) * len(members) + 1
+        assert [entry.place for entry in flat(config, middle)] == [p for p in places if p > middle]
+
+
+def flat(config, after):
+    for container in WebDatasetSource(config).entries(after):
+        yield from container.entries()
+
+
+def test_names_need_not_be_text(lake, source, rows_of):
+    """Bytes that are no UTF-8, and what keys escape."""
+    name = "caf\udce9 100%!.jpg"
+    write_tar(lake / "a.tar", [(name, JPEG)])
+
+    (row,) = rows_of(source)
+
+    assert row["source_key"] == "a.tar!caf%E9 100%25!.jpg"
+    assert row["image_bytes"] == JPEG
