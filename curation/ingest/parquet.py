@@ -1,10 +1,9 @@
 """`kind: parquet`: the images in a column of Parquet files."""
 
 import logging
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, groupby
+from itertools import groupby
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -26,6 +25,7 @@ from curation.ingest.foreign import (
 from curation.ingest.identity import decode_key
 from curation.ingest.resolve import resolve
 from curation.ingest.roots import Root, open_roots
+from curation.ingest.table_rows import MeanBytes, wanted_rows
 from curation.ingest.take import find_root, too_large
 from curation.ingest.texts import as_text, to_json
 from curation.storage import Store
@@ -120,7 +120,7 @@ class ParquetSource:
         try:
             with open_table(root, file.key) as (_, table):
                 check_table(table.schema, self._config, file.uri)
-                sizes = _MeanBytes(table.metadata, self._config.image_column)
+                sizes = MeanBytes(table.metadata, self._config.image_column)
                 for inner, ordinal, row in self._inner_keys(table, file.uri):
                     yield Entry(
                         prefix + inner,
@@ -189,7 +189,7 @@ class ParquetSource:
     ) -> Iterator[Taken]:
         wanted = sorted(line["table_row"] for line in lines if line["error"] is None)
         columns = dict.fromkeys([self._config.image_column, *self._config.plain_columns()])
-        found = _rows(table, list(columns), wanted)
+        found = wanted_rows(table, list(columns), wanted)
         early: dict[int, dict[str, Any]] = {}
         for line in lines:
             if line["error"] is not None:
@@ -268,46 +268,3 @@ def check_table(schema: pa.Schema, config: ParquetConfig, uri: str) -> None:
             "binary, or struct<bytes: binary, path: string>"
         )
         raise UsageError(message)
-
-
-class _MeanBytes:
-    """The mean size of an image in each row group, as the footer tells."""
-
-    def __init__(self, metadata: Any, column: str) -> None:
-        self._ends: list[int] = []
-        self._means: list[int] = []
-        end = 0
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
-            chunks = (group.column(index) for index in range(group.num_columns))
-            size = sum(
-                chunk.total_uncompressed_size
-                for chunk in chunks
-                if chunk.path_in_schema.split(".")[0] == column.split(".", maxsplit=1)[0]
-            )
-            end += group.num_rows
-            self._ends.append(end)
-            self._means.append(size // max(group.num_rows, 1))
-
-    def of(self, row: int) -> int:
-        """Return the mean size in the row group of a row."""
-        return self._means[bisect_right(self._ends, row)]
-
-
-def _rows(
-    table: ForeignTable, columns: Sequence[str], wanted: Sequence[int]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the wanted rows of a file in its order; only their row groups are read."""
-    starts = [0, *accumulate(table.group_rows)]
-    left = list(reversed(wanted))
-    for group in range(len(starts) - 1):
-        row = starts[group]
-        if not left or left[-1] >= starts[group + 1]:
-            continue
-        for batch in table.batches(columns, [group]):
-            while left and left[-1] < row + len(batch):
-                place = left.pop()
-                yield place, to_rows(batch.slice(place - row, 1))[0]
-            row += len(batch)
-            if not left or left[-1] >= starts[group + 1]:
-                break
