@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator
 
@@ -18,7 +18,7 @@ from curation.download import (
 )
 from curation.download.fetch import Lookup
 from curation.download.outcome import Outcome
-from curation.ingest.config import RootsConfig
+from curation.ingest.config import RootsConfig, absolute
 from curation.ingest.entries import Entry, Line, Place, Taken
 from curation.ingest.facts import Facts
 from curation.ingest.listing import list_files
@@ -68,6 +68,13 @@ class UrlsConfig(RootsConfig):
             message = "what is behind a URL changes and goes away; set `store: bytes`"
             raise ValueError(message)
         return store
+
+    def located(self) -> Self:
+        located = super().located()
+        if self.download.ca_file is None:
+            return located
+        download = self.download.model_copy(update={"ca_file": absolute(self.download.ca_file)})
+        return located.model_copy(update={"download": download})
 
     def named_columns(self, ending: str) -> dict[str, str]:
         """Return every column that a list must have -> the key that names it."""

@@ -186,6 +186,16 @@ def test_shards_are_planned_with_an_expected_size(lake, urls, dataset):
     assert shards["num_bytes"].null_count == 5
 
 
+def test_paths_travel_as_absolute_ones(urls, tmp_path, monkeypatch):
+    """The lists' folders and the file of authorities: a worker may stand elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    config = urls({"ca_file": "ca.pem"}, roots=("lists", "s3://bucket/lists")).located()
+
+    assert config.roots == (str(tmp_path / "lists"), "s3://bucket/lists")
+    assert config.download.ca_file == str(tmp_path / "ca.pem")
+    assert urls().located() == urls()
+
+
 def test_no_secret_is_stored(lake, urls, dataset, ingest, rows):
     """Credentials in a URL make it a row with an error, and are in no file of the dataset."""
     write_lines(lake, "https://me:hunter2@a.org/x.png")
