@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import click
 
+from curation.cli.completion import completion
 from curation.cli.dataset import ls, show
 from curation.cli.demo import demo_corpus
 from curation.cli.demonstration import demo
@@ -71,6 +72,7 @@ for command in (
     doctor,
     demo_corpus,
     demo,
+    completion,
 ):
     longtail.add_command(command)
 
