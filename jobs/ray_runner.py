@@ -127,7 +127,7 @@ class RayRunner:
         )
         for name in changes.end:
             self._actors[name].is_ending = True
-        self._end_idle()
+        self._end_idle(dispatch)
         by_name = {pool.name: pool for pool in pools}
         for name in changes.start:
             self._number += 1
@@ -135,10 +135,11 @@ class RayRunner:
             self._actors[actor.name] = actor
         self._check_stuck(pools, changes.stuck)
 
-    def _end_idle(self) -> None:
+    def _end_idle(self, dispatch: Dispatch) -> None:
         """End the workers that shall end and have no calls."""
         for actor in [a for a in self._actors.values() if a.is_ending and not a.calls]:
             actor.end()
+            dispatch.left(actor.name)
             del self._actors[actor.name]
             if actor.node:
                 self._room_made = time.monotonic()
@@ -176,8 +177,14 @@ class RayRunner:
                 if len(actor.calls) == 1:
                     _give(actor, shared, dispatch)
             if team and not any(actor.calls for actor in team):
-                # Every worker has failed at what is left: one of them tries it again.
-                _give(team[0], shared, dispatch, alone=True)
+                # Every worker that does not rest has failed at what is left: one tries it again.
+                for actor in team:
+                    _give(actor, shared, dispatch, alone=True)
+                    if actor.calls:
+                        break
+            for actor in team:
+                if not actor.calls and dispatch.is_benched(actor.name):
+                    actor.since = time.monotonic()  # it rests, which is not idling
 
     def _wait(self, dispatch: Dispatch) -> None:
         """Wait a moment for an answer or a start, and take in all that have come."""
@@ -199,7 +206,7 @@ class RayRunner:
                 self._take_begin(actor)
             else:
                 self._take_answer(actor, dispatch)
-        self._end_idle()
+        self._end_idle(dispatch)
 
     def _take_ready(self, actor: Actor) -> None:
         now = time.monotonic()
@@ -268,6 +275,7 @@ class RayRunner:
                 continue
             del self._actors[actor.name]
             actor.end()
+            dispatch.left(actor.name)
             self._size_at = 0.0
             head = actor.calls.popleft() if actor.calls and actor.calls[0].has_begun else None
             for call in reversed(actor.calls):

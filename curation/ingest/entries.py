@@ -6,7 +6,7 @@ The seam between ingest and the kinds of sources: `Source` is all that ingest kn
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from curation.ingest.facts import Facts
@@ -66,10 +66,26 @@ class Entry:
         """Where it stands."""
         return Place(self.key, self.ordinal)
 
+    @property
+    def has_texts(self) -> bool:
+        """Whether it holds words, or says where to read them."""
+        return any(getattr(self, name) is not None for name in TEXT_COLUMNS)
+
+    def without_texts(self) -> "Entry":
+        """Return the same image without words."""
+        nothing: dict[str, Any] = dict.fromkeys(TEXT_COLUMNS)
+        return replace(self, **nothing)
+
     def differs(self, other: "Entry") -> bool:
         """Say whether the image at the same place must be read again; see `Facts.differs`."""
+        return self.bytes_differ(other) or any(
+            getattr(self, name) != getattr(other, name) for name in TEXT_COLUMNS
+        )
+
+    def bytes_differ(self, other: "Entry") -> bool:
+        """Say whether, by what listing tells, the image itself is another one."""
         return self.facts.differs(other.facts) or any(
-            getattr(self, name) != getattr(other, name) for name in _CONTENT
+            getattr(self, name) != getattr(other, name) for name in _BYTES
         )
 
     def to_line(self) -> dict[str, Any]:
@@ -80,17 +96,11 @@ class Entry:
         return line
 
 
-_CONTENT = (
-    "offset",
-    "length",
-    "table_row",
-    "alt_text",
-    "license",
-    "metadata",
-    "sidecars",
-    "error",
-)
-_PLAIN = ("uri", "ordinal", "container", *_CONTENT)
+TEXT_COLUMNS = ("alt_text", "license", "metadata", "sidecars")
+"""Columns of `INGEST_LIST` with words that came with an image, or where to read them."""
+
+_BYTES = ("offset", "length", "table_row", "error")
+_PLAIN = ("uri", "ordinal", "container", *_BYTES, *TEXT_COLUMNS)
 ENTRY_COLUMNS = ("key", "num_bytes", "etag", "mtime_ns", *_PLAIN)
 """Columns of `INGEST_LIST` that hold an entry."""
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from curation.ingest.identity import decode_key, image_id
 from curation.ingest.kinds import open_source
 from curation.ingest.take import too_large
 from curation.ingest.tombstones import Tombstones
+from curation.ingest.withhold import TEXTS
 from schemas.error_codes import row_error
 from schemas.images import IMAGES
 
@@ -25,7 +27,8 @@ def make_image_shard(rows: pa.Table, source: SourceConfig, tombstones: Tombstone
 
     Bytes are taken as they are, also where there are none. The same content gives the same table,
     whoever makes it. A row without content has a reason in `source_error`: that of its kind of
-    source, or `tombstoned` where it is forbidden; its hash stays, so that snapshots know it too.
+    source, or `tombstoned` where it is forbidden. Of a forbidden row the words that came with it
+    are withheld too; its hash stays, so that snapshots know it.
 
     Args:
         rows: Lines of `INGEST_LIST` of one shard, in row order.
@@ -58,13 +61,13 @@ def _fitting(taken: Taken, num_stored: int) -> Taken:
 def _row(
     line: Mapping[str, Any], taken: Taken, tombstones: Tombstones
 ) -> tuple[dict[str, Any], bytes | None]:
-    """Return the columns of one row, and its bytes unless they are forbidden."""
+    """Return the columns of one row, and its bytes; without bytes and texts if it is forbidden."""
     content = None if taken.data is None else hashlib.sha256(taken.data).digest()
     key = decode_key(line["key"])
     identity = image_id(line["source_name"], key, line["ordinal"], content)
-    error, kept = taken.error, taken.data
     if tombstones.match(identity, content):
-        error, kept = row_error("tombstoned"), None
+        withheld: dict[str, Any] = dict.fromkeys(("data", *TEXTS))
+        taken = replace(taken, error=row_error("tombstoned"), **withheld)
     values = {
         "shard": line["shard"],
         "row": line["row"],
@@ -80,9 +83,9 @@ def _row(
         "alt_text": taken.alt_text,
         "license": taken.license,
         "metadata": taken.metadata,
-        "source_error": error,
+        "source_error": taken.error,
     }
-    return values, kept
+    return values, taken.data
 
 
 class _StoredBytes:

@@ -49,7 +49,13 @@ def read_tombstones(dataset: Dataset) -> Tombstones:
     return Tombstones(frozenset(image_ids), frozenset(contents))
 
 
-def add_tombstones(dataset: Dataset, rows: pa.Table) -> None:
-    """Add rows of `TOMBSTONES` to a dataset, once however often the same rows are added."""
+def add_tombstones(dataset: Dataset, rows: pa.Table) -> str:
+    """Add rows of `TOMBSTONES` to a dataset, once however often the same rows are added.
+
+    Returns:
+        The file that holds them.
+    """
     data = to_parquet(conform(rows, TOMBSTONES))
-    dataset.store.create(f"{_FOLDER}/{hashlib.sha256(data).hexdigest()[:32]}.parquet", data)
+    name = f"{_FOLDER}/{hashlib.sha256(data).hexdigest()[:32]}.parquet"
+    dataset.store.create(name, data)
+    return name

@@ -1,7 +1,8 @@
 """The frozen work list of an ingest: what `images` shards will hold, decided before any is made.
 
 An ingest is a folder of lists. Each is created exclusively, holds whole shards and the next keys in
-byte order, and never changes, so its shards can be made at once and by anybody. An empty list ends
+byte order, and never changes, so its shards can be made at once and by anybody; only the words that
+came with a forgotten image are taken out of it (`curation.forget`). An empty list ends
 the listing; of several drivers that list the same source, one wins each list and the rest go on
 from there. `done.json` sums up. A listing that finds nothing new leaves nothing behind.
 """

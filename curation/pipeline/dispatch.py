@@ -1,33 +1,34 @@
 """Who does what next, what counts as a try, and when a shard is given up.
 
-Plain state, no clock, no threads, no Ray: runners feed it events and ask it for work. Both runners
-share it, so both give the same answers.
+Plain state, no threads, no Ray: runners feed it events and ask it for work. Both runners share it,
+so both give the same answers.
 
 - A task is handed out once its `after` tasks have ended, to a worker that has not failed at it if
   there is another.
 - A try is charged to the step that was running, for an exception, a time-out, or the death of a
   process on a live node. The charge is written before the next try.
 - Lost nodes and objects are free, up to a cap. So is whatever keeps a worker from working at all,
-  a store that is not reachable or a model that does not load: after `MAX_HINDRANCES` in a row the
-  run ends, since the next task would fare no better.
+  a store that is not reachable or a model that does not load: the worker rests (see `bench`), and
+  the run ends where no worker of a pool gets on, since the next task would fare no better.
+- A task that goes on hindering workers which do others well is charged after all.
 - At `MAX_TRIES` charges the step is quarantined for that shard; what reads it is blocked; the rest
   goes on.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from curation.errors import HinderedError
+from curation.pipeline.bench import MAX_HINDRANCES, Bench
 from curation.pipeline.ready import Entry, ReadyTasks
 from curation.pipeline.tasks import StepResult, Task, TaskResult
+from curation.urls import redacted
 
 MAX_TRIES = 3
 MAX_FREE_TRIES = 20
-
-MAX_HINDRANCES = 3
-"""Tasks of a pool in a row that could not be worked on, before the run ends."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,16 @@ class Charge:
 
     Attributes:
         code: `exception`, `contract`, `crashed`, `timeout`, `memory` or `lost`.
-        text: What happened, in a line.
+        text: What happened, in a line; it is stored and shown, so secrets in URLs are taken out.
         worker: Who tried.
     """
 
     code: str
     text: str
     worker: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", redacted(self.text))
 
 
 Outcome = Literal["done", "quarantined", "blocked"]
@@ -76,6 +80,7 @@ class Dispatch:
         is_made: Says of (task, step) whether its file exists; asked when a worker died, so that
             steps that it had finished are not charged.
         on_answer: Called with every answer of a worker, before anything follows from it.
+        clock: Seconds that only grow; workers that were hindered rest by it.
 
     Attributes:
         due: Step -> rows of all tasks that were added.
@@ -89,6 +94,7 @@ class Dispatch:
         on_end: Callable[[StepEnd], None],
         is_made: Callable[[Task, str], bool] = lambda task, step: False,
         on_answer: Callable[[Task, TaskResult, str], None] = lambda task, result, worker: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._dependants = dependants
         self._prior = prior
@@ -103,7 +109,7 @@ class Dispatch:
         self._blocks: dict[str, list[Entry]] = {}
         self._num_waiting: Counter[str] = Counter()
         self._num_running: Counter[str] = Counter()
-        self._num_hindrances: Counter[str] = Counter()
+        self._bench = Bench(clock)
         self._charges: dict[tuple[str, str], list[Charge]] = {}
         self._given_up: set[tuple[str, int | None]] = set()
 
@@ -124,7 +130,7 @@ class Dispatch:
         self._num_waiting[task.pool] += 1
 
     def next(self, worker: str, pool: str, *, alone: bool = False) -> Task | None:
-        """Hand out the next task of `pool`, or nothing.
+        """Hand out the next task of `pool`; nothing to a worker that rests, or avoids what is left.
 
         Args:
             worker: Who asks.
@@ -132,12 +138,24 @@ class Dispatch:
             alone: There is no other worker, so one that failed at a task may try it again.
         """
         queue = self._ready.get(pool)
-        entry = None if queue is None else queue.take(worker, alone=alone)
+        if queue is None or self.is_benched(worker):
+            return None
+        entry = queue.take(worker, alone=alone)
         if entry is None:
             return None
+        entry.worker = worker
+        entry.num_rests = self._bench.hand(worker, pool)
         self._running[entry.task.key] = entry
         self._num_running[pool] += 1
         return replace(entry.task, steps=entry.steps)
+
+    def is_benched(self, worker: str) -> bool:
+        """Say whether a worker was hindered and rests: it is not idle for want of tasks."""
+        return self._bench.is_benched(worker)
+
+    def left(self, worker: str) -> None:
+        """Take in that a worker without a task is no more."""
+        self._bench.leave(worker)
 
     def count(self, pool: str | None = None) -> dict[str, int]:
         """Return how many tasks are ready, waiting and running, of one pool or of all."""
@@ -163,14 +181,17 @@ class Dispatch:
         """Take in a worker's answer: steps are done, or charged, or go again.
 
         Raises:
-            HinderedError: Too many tasks in a row could not be worked on.
+            HinderedError: No worker of the pool could work on what it was given.
         """
         entry = self._leave(key)
+        result = replace(result, hindrance=redacted(result.hindrance))
         self._on_answer(entry.task, result, worker)
         if result.hindrance:
             self._hindered(entry, result, worker)
         else:
-            self._num_hindrances[entry.task.pool] = 0
+            pool = entry.task.pool
+            busy = (e.worker for e in self._running.values() if e.task.pool == pool)
+            self._bench.worked(worker, pool, busy)
             self._settle(entry, result, worker)
 
     def died(self, key: str, worker: str, code: str, text: str) -> None:
@@ -179,6 +200,7 @@ class Dispatch:
         Charged is the first step that it had not finished.
         """
         entry = self._leave(key)
+        self._bench.leave(worker)
         steps: dict[str, StepResult] = {}
         charged = False
         for step in entry.steps:
@@ -199,11 +221,14 @@ class Dispatch:
             text = f"lost {entry.free_tries} times, last: {text}"
             self.died(key, worker, "lost", text)
             return
+        self._bench.leave(worker)
         self._put_first(self._leave(key))
 
     def unstarted(self, key: str) -> None:
-        """Put back a task that its worker had not begun."""
-        self._put_first(self._leave(key))
+        """Put back a task that its worker, which is no more, had not begun."""
+        entry = self._leave(key)
+        self._bench.leave(entry.worker)
+        self._put_first(entry)
 
     # Inside ------------------------------------------------------------------------------------
 
@@ -229,6 +254,7 @@ class Dispatch:
             elif outcome.status == "failed":
                 charge = Charge(outcome.code, outcome.text, worker)
                 if self._charge(entry.task, step, charge):
+                    outcome = replace(outcome, text=charge.text)
                     self._on_end(StepEnd(entry.task, step, "quarantined", outcome))
                 else:
                     again.append(step)
@@ -238,10 +264,16 @@ class Dispatch:
         self._go_on(entry, again)
 
     def _hindered(self, entry: Entry, result: TaskResult, worker: str) -> None:
-        """Put back, first and without a charge, what a worker could not work on.
+        """Put back, without a charge, what a worker could not work on; the worker rests.
 
-        Another worker takes it if there is one: a single machine may be at fault.
+        Another worker takes it if there is one: a single machine may be at fault. The second time,
+        other tasks come first: whether they fare better tells what is at fault.
         """
+        pool = entry.task.pool
+        if self._is_at_fault(entry, worker):
+            self._bench.rest(worker)
+            self._settle(entry, _blamed(entry, result), worker)
+            return
         again = []
         for step in entry.steps:
             outcome = result.steps.get(step)
@@ -251,14 +283,23 @@ class Dispatch:
                 again.append(step)
         entry.steps = tuple(again)
         entry.avoid |= {worker}
-        if again:
+        if not again:
+            self._end(entry.task)
+        elif entry.num_hindrances == 1:
             self._put_first(entry)
         else:
-            self._end(entry.task)
-        self._num_hindrances[entry.task.pool] += 1
-        if self._num_hindrances[entry.task.pool] >= MAX_HINDRANCES:
-            message = f"{result.hindrance} ({MAX_HINDRANCES} tasks in a row could not be worked on)"
+            self._queue_of(entry).append(entry)
+        if self._bench.hindered(worker, pool, entry.num_rests):
+            message = f"{result.hindrance} ({pool}: no worker could work on any of its tasks)"
             raise HinderedError(message)
+
+    def _is_at_fault(self, entry: Entry, worker: str) -> bool:
+        """Count a hindrance; say whether workers do well what is not this task."""
+        entry.num_hindrances += 1
+        entry.hindered.setdefault(worker, self._bench.successes(worker))
+        return entry.num_hindrances >= MAX_HINDRANCES and any(
+            self._bench.successes(name) > before for name, before in entry.hindered.items()
+        )
 
     def _queue(self, entry: Entry) -> None:
         """Make a task ready, unless all it would do is blocked."""
@@ -302,3 +343,15 @@ class Dispatch:
             if not entry.num_blockers:
                 self._num_waiting[entry.task.pool] -= 1
                 self._queue(entry)
+
+
+def _blamed(entry: Entry, result: TaskResult) -> TaskResult:
+    """Return an answer with its hindrance as the failure of the first step that was not done."""
+    steps: dict[str, StepResult] = {}
+    is_blamed = any(outcome.status == "failed" for outcome in result.steps.values())
+    for step in entry.steps:
+        steps[step] = result.steps.get(step, StepResult("skipped"))
+        if steps[step].status == "skipped" and not is_blamed:
+            steps[step] = StepResult("failed", code="exception", text=result.hindrance)
+            is_blamed = True
+    return replace(result, steps=steps)

@@ -1,6 +1,7 @@
 """Runs a plan on this machine without Ray: threads that each supervise a child process."""
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -68,9 +69,14 @@ class LocalRunner:
                 self._hand_out(spec, workers, dispatch, running)
                 if not running and dispatch.is_idle and (feed is None or feed.is_done):
                     return
-                done, _ = wait(running, _TICK_S, FIRST_COMPLETED)
-                if not running and feed is not None:
+                if running:
+                    done, _ = wait(running, _TICK_S, FIRST_COMPLETED)
+                elif feed is not None and not feed.is_done:
+                    done = set()
                     feed.wait(_TICK_S)
+                else:  # whoever could take what is left rests
+                    done = set()
+                    time.sleep(_TICK_S)
                 for future in done:
                     local, task = running.pop(future)
                     dispatch.finished(task.key, future.result(), local.name)
@@ -103,18 +109,22 @@ class LocalRunner:
         running: dict[Future[TaskResult], tuple[_Local, Task]],
     ) -> None:
         busy = {local.name for local, _ in running.values()}
+        staffed = {local.pool for local, _ in running.values()}
+
+        def give(local: _Local, *, alone: bool) -> None:
+            task = dispatch.next(local.name, local.pool, alone=alone)
+            if task is not None:
+                busy.add(local.name)
+                staffed.add(local.pool)
+                running[local.thread.submit(local.worker.run, spec, task)] = (local, task)
+
         for local in workers:
             if local.name not in busy:
-                # The last one standing may try again what it failed at.
-                alone = not busy and dispatch.count(local.pool)["running"] == 0
-                task = dispatch.next(local.name, local.pool) or (
-                    dispatch.next(local.name, local.pool, alone=True)
-                    if alone and local is _last_of(workers, local.pool)
-                    else None
-                )
-                if task is not None:
-                    busy.add(local.name)
-                    running[local.thread.submit(local.worker.run, spec, task)] = (local, task)
+                give(local, alone=False)
+        for local in workers:
+            # Where nobody works, one may try again what it failed at.
+            if local.pool not in staffed:
+                give(local, alone=True)
 
 
 def _size(pool: Pool) -> int:
@@ -123,6 +133,3 @@ def _size(pool: Pool) -> int:
         return pool.max_workers
     return (os.cpu_count() or 1) if pool.name == CPU_POOL else pool.min_workers
 
-
-def _last_of(workers: Sequence[_Local], pool: str) -> _Local:
-    return [local for local in workers if local.pool == pool][-1]

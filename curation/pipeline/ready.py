@@ -1,7 +1,7 @@
 """The tasks of one pool that may be handed out, in order, each with the workers that it avoids."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from curation.pipeline.tasks import Task
 
@@ -16,6 +16,10 @@ class Entry:
         avoid: Workers that failed at it.
         free_tries: How often it was lost.
         num_blockers: Tasks that it waits for.
+        worker: Who has it, or had it last.
+        num_rests: What `Bench.hand` said when it was handed out.
+        num_hindrances: How often it could not be worked on.
+        hindered: Worker -> what it had worked on by the first time that this task hindered it.
     """
 
     task: Task
@@ -23,6 +27,10 @@ class Entry:
     avoid: frozenset[str] = frozenset()
     free_tries: int = 0
     num_blockers: int = 0
+    worker: str = ""
+    num_rests: int = 0
+    num_hindrances: int = 0
+    hindered: dict[str, int] = field(default_factory=dict)
 
 
 class ReadyTasks:

@@ -27,6 +27,7 @@ from curation.pipeline.instances import Instance
 from curation.pipeline.stage import RelationStage, with_identity
 from curation.tables import conform, read_table, write_table
 from schemas import dataset as layout
+from schemas.columns import IDENTITY
 
 FORMAT = 1
 
@@ -128,9 +129,14 @@ def make_groups(
         raise DatasetError(message)
     ordered = sorted(parts, key=_order)
     stage = _stage(instance)
-    tables = [read_block(dataset, instance, instances, block) for block in ordered]
-    rows = pa.concat_tables([rows_schema(instance, instances).empty_table(), *tables])
+    rows = pa.concat_tables(
+        [
+            rows_schema(instance, instances).empty_table(),
+            *(read_block(dataset, instance, instances, block) for block in ordered),
+        ]
+    )
     result, facts = stage.groups(rows, _edge_tables(dataset, instance, ordered))
+    rows = rows.select([f.name for f in IDENTITY])  # the others are not needed again
     result = _conform(instance, result, stage.writes(), len(rows))
     answer = with_identity(rows, result, instance.name)
     name = shard_set(ordered)

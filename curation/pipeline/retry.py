@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 from curation.dataset import Dataset
 from curation.ingest.config import SourceConfig
 from curation.ingest.make_shard import make_image_shard
-from curation.ingest.tombstones import Tombstones, read_tombstones
+from curation.ingest.tombstones import read_tombstones
+from curation.ingest.withhold import settle, withhold
 from curation.pipeline.instances import Instance
 from curation.pipeline.readers import Readers
 from curation.pipeline.stage import ERROR
@@ -30,7 +31,8 @@ def retry_transient(
     first, whichever pipeline and fingerprint they belong to; then the file itself is deleted or,
     for images, replaced: whenever this stops in the middle, the next plan finds files missing and
     nothing wrong. Images are read again row by row, so a source that has lost files since costs
-    none of the rows that were taken in.
+    none of the rows that were taken in. What is forgotten meanwhile stays forgotten: see
+    `curation.ingest.withhold`.
 
     Returns:
         Instance -> shards to be made again; `images` for those replaced.
@@ -62,7 +64,6 @@ def _retry_images(dataset: Dataset, source: SourceConfig, readers: Readers) -> i
     if not found:
         return 0
     lists = dataset.listed_shards()
-    tombstones = read_tombstones(dataset)
     folders = readers.of_images()
     num_replaced = 0
     for shard, rows in found.items():
@@ -70,10 +71,13 @@ def _retry_images(dataset: Dataset, source: SourceConfig, readers: Readers) -> i
         lines = lines.filter(pc.equal(lines["shard"], shard)).take(pa.array(rows, pa.int64()))
         if lines["source_name"][0].as_py() != source.name:
             continue  # its own pipeline knows where to look
-        images = _read_again(dataset, source, tombstones, shard, rows, lines)
+        images = _read_again(dataset, source, shard, rows, lines)
         if images is not None:
+            # Reading the source took its time, and whoever forgot meanwhile cannot know of us.
+            tombstones = read_tombstones(dataset)
             _delete(dataset, folders, shard)
-            write_table(dataset.store, paths.images_path(shard), images)
+            write_table(dataset.store, paths.images_path(shard), withhold(images, tombstones))
+            settle(dataset, shard, tombstones)
             num_replaced += 1
     return num_replaced
 
@@ -86,13 +90,12 @@ def _transient_rows(dataset: Dataset, path: str, column: str) -> list[int]:
 def _read_again(
     dataset: Dataset,
     source: SourceConfig,
-    tombstones: Tombstones,
     shard: int,
     rows: Sequence[int],
     lines: pa.Table,
 ) -> pa.Table | None:
     """Return an image shard with those rows that can be read now; null where none can."""
-    made = make_image_shard(lines, source, tombstones)
+    made = make_image_shard(lines, source, read_tombstones(dataset))
     errors = made["source_error"].to_pylist()
     good = [
         position

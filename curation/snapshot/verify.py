@@ -1,14 +1,18 @@
-"""Whether a snapshot's files are still what its manifest says."""
+"""Whether a snapshot's files are still what its manifest and its amendments say."""
 
 import hashlib
+from collections.abc import Mapping
 
 from curation.dataset import Dataset
+from curation.snapshot.amendments import amended_files
 from curation.snapshot.manifest import FileInfo
 from curation.snapshot.read import find_snapshot, read_manifest, snapshot_path
 
 
 def verify_snapshot(dataset: Dataset, snapshot: str) -> list[str]:
     """Hash the snapshot's own files again, never a stage's.
+
+    A file out of which captions of forgotten images were taken must be what its amendments say.
 
     Returns:
         One sentence for each fault; empty where all is well.
@@ -23,11 +27,38 @@ def verify_snapshot(dataset: Dataset, snapshot: str) -> list[str]:
             f"{snapshot_path(manifest.id, 'manifest.json')}: its content gives the id "
             f"{manifest.content.snapshot_id()}, not {manifest.id}; it was edited"
         )
-    return [*faults, *check_files(dataset, snapshot_path(manifest.id, ""), manifest.files)]
+    folder = snapshot_path(manifest.id, "")
+    amended = amended_files(dataset, manifest)
+    return [*faults, *check_files(dataset, folder, manifest.files, amended)]
 
 
-def check_files(dataset: Dataset, folder: str, files: dict[str, FileInfo]) -> list[str]:
-    """Compare files with what a manifest says of them; return a sentence for each that differs."""
+def amendment_notes(dataset: Dataset, snapshot: str) -> list[str]:
+    """Return a sentence for each file of a snapshot that was amended.
+
+    Raises:
+        SnapshotError: There is no such snapshot.
+    """
+    manifest = read_manifest(dataset, find_snapshot(dataset, snapshot))
+    return [
+        f"{snapshot_path(manifest.id, name)}: amended; captions of forgotten images were taken out"
+        for name in amended_files(dataset, manifest)
+    ]
+
+
+def check_files(
+    dataset: Dataset,
+    folder: str,
+    files: Mapping[str, FileInfo],
+    amended: Mapping[str, tuple[FileInfo, ...]],
+) -> list[str]:
+    """Compare files with what a manifest says of them; return a sentence for each that differs.
+
+    Args:
+        dataset: The dataset.
+        folder: Where the files lie.
+        files: What the manifest says.
+        amended: What it no longer says; see `amended_files`.
+    """
     faults = []
     for name, info in sorted(files.items()):
         path = f"{folder.rstrip('/')}/{name}"
@@ -36,6 +67,14 @@ def check_files(dataset: Dataset, folder: str, files: dict[str, FileInfo]) -> li
         except FileNotFoundError:
             faults.append(f"{path}: the file is missing; make the snapshot anew")
             continue
-        if len(data) != info.num_bytes or hashlib.sha256(data).hexdigest() != info.sha256:
+        sha256 = hashlib.sha256(data).hexdigest()
+        if any(sha256 == known.sha256 for known in amended.get(name, (info,))):
+            continue
+        if name in amended and sha256 == info.sha256:
+            faults.append(
+                f"{path}: an amendment was begun and not finished; run `longtail forget` again "
+                "with the same images"
+            )
+        else:
             faults.append(f"{path}: the content has changed; make the snapshot anew")
     return faults

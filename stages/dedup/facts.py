@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages.dedup.groups import Cut, Groups, Links
+from stages.dedup.groups import Cut, Groups, Links, fixed_words
 from stages.dedup.matchers import Hashes, Index, Signatures
 
 NUM_LISTED = 20
@@ -65,10 +65,12 @@ def _largest(
     image_ids: pa.Array, contents: Index, found: Signatures, groups: Groups, sizes: Index
 ) -> list[dict[str, Any]]:
     """Describe the largest groups: a spread far above the radius is a sign of a false chain."""
-    largest = sorted(
-        np.flatnonzero(sizes > 1).tolist(),
-        key=lambda group: (-sizes[group], image_ids[int(groups.first[group])].as_py()),
-    )[:NUM_LISTED]
+    shared = np.flatnonzero(sizes > 1)
+    if len(shared) > NUM_LISTED:
+        least = np.partition(sizes[shared], -NUM_LISTED)[-NUM_LISTED]
+        shared = shared[sizes[shared] >= least]
+    ids = fixed_words(image_ids)[groups.first[shared]]
+    largest = shared[np.lexsort((ids[:, 1], ids[:, 0], -sizes[shared]))][:NUM_LISTED].tolist()
     described = []
     for group in largest:
         members = np.flatnonzero(groups.label == group)

@@ -8,7 +8,9 @@ different contents loses its longest links, one bit at a time, until its pieces 
 0 bits rows with equal hashes fall apart too, and only equal content is left); and every such cut is
 reported.
 
-All of it is decided on the whole set of rows, so it does not depend on how they lie in shards.
+All of it is decided on the whole set of rows, so it does not depend on how they lie in shards. So
+it needs memory for each row: what there is one of for each row has 4 bytes, and nothing becomes a
+Python object.
 """
 
 from dataclasses import dataclass
@@ -77,18 +79,53 @@ class Groups:
 
 def content_codes(rows: pa.Table) -> Index:
     """Number the different contents; a row without content is one of its own."""
-    encoded = rows[CONTENT].combine_chunks().dictionary_encode()
-    codes = np.array(encoded.indices.fill_null(-1).to_numpy(), dtype=np.int64)
-    lone = np.flatnonzero(codes < 0)
-    codes[lone] = len(encoded.dictionary) + np.arange(len(lone))
+    words = fixed_words(rows[CONTENT].combine_chunks())
+    order = np.lexsort(tuple(words.T))
+    is_new = np.ones(len(words), bool)
+    is_new[1:] = False
+    for word in words.T:
+        ordered = word[order]
+        is_new[1:] |= ordered[1:] != ordered[:-1]
+    codes = np.empty(len(words), np.int32)
+    codes[order] = np.cumsum(is_new, dtype=np.int32) - 1
+    lone = np.flatnonzero(rows[CONTENT].is_null().to_numpy())
+    codes[lone] = codes.max(initial=-1) + 1 + np.arange(len(lone), dtype=np.int32)
     return codes
+
+
+def fixed_words(values: pa.Array) -> npt.NDArray[np.uint64]:
+    """Return binary values of one width, which is a multiple of 8 bytes, as big-endian words.
+
+    Returns:
+        A view, (values, words); what stands for a null has no meaning.
+    """
+    width = values.type.byte_width
+    if not len(values):
+        return np.empty((0, width // 8), ">u8")
+    found = np.frombuffer(values.buffers()[1], ">u8").reshape(-1, width // 8)
+    return found[values.offset : values.offset + len(values)]
+
+
+def sorted_unique(values: Index) -> Index:
+    """Return the different values, rising; `values` is sorted in place.
+
+    `np.unique` makes a table of hashes of them, which is several times as large.
+    """
+    values.sort()
+    is_new = np.ones(len(values), bool)
+    is_new[1:] = values[1:] != values[:-1]
+    return values[is_new]
 
 
 def distinct_contents(of_row: Index, contents: Index, num_signatures: int) -> Index:
     """Count the different contents of each signature."""
     has = of_row >= 0
-    keys = np.unique(of_row[has] * (contents.max(initial=0) + 1) + contents[has])
-    return np.bincount(keys // (contents.max(initial=0) + 1), minlength=num_signatures)
+    num_contents = int(contents.max(initial=0)) + 1
+    keys = of_row[has].astype(np.int64)
+    keys *= num_contents
+    keys += contents[has]
+    counts = np.bincount(sorted_unique(keys) // num_contents, minlength=num_signatures)
+    return counts.astype(np.int32)
 
 
 def cut_large(links: Links, weights: Index, max_group: int) -> Cut:
@@ -103,8 +140,8 @@ def cut_large(links: Links, weights: Index, max_group: int) -> Cut:
     original = _components(len(weights), links)
     totals = _sums(original, weights)
     radius: dict[int, int | None] = {}
+    labels = original
     for bits in range(int(links.distance.max(initial=0)), -1, -1):
-        labels = _components(len(weights), links)
         is_large = (_sums(labels, weights) > max_group)[labels]
         if not is_large.any():
             break
@@ -113,6 +150,8 @@ def cut_large(links: Links, weights: Index, max_group: int) -> Cut:
         links = links.where(~(is_large[links.left] & (links.distance == bits)))
         if bits == 0:
             believed = ~is_large
+        else:
+            labels = _components(len(weights), links)
     reports = [
         {"num_contents": int(totals[label]), "radius": value} for label, value in radius.items()
     ]
@@ -129,21 +168,17 @@ def group_rows(image_ids: pa.Array, contents: Index | None, of_row: Index, cut: 
         cut: The links.
     """
     num_rows = len(of_row)
-    nodes = np.arange(num_rows) if contents is None else contents
-    num_nodes = int(nodes.max(initial=-1)) + 1
     num_signatures = len(cut.believed)
-    linkable = np.flatnonzero(of_row >= 0)
+    linkable = np.flatnonzero(of_row >= 0).astype(np.int32)
     linkable = linkable[cut.believed[of_row[linkable]]]
-    links = Links(
-        np.concatenate([nodes[linkable], num_nodes + cut.links.left]),
-        np.concatenate([num_nodes + of_row[linkable], num_nodes + cut.links.right]),
-        np.zeros(len(linkable) + len(cut.links.left), np.int16),
-    )
-    labels = _components(num_nodes + num_signatures, links)[nodes]
+    nodes = np.arange(num_rows, dtype=np.int32) if contents is None else contents
+    pieces = _components(num_signatures, cut.links)
+    label = _joined(nodes, linkable, pieces, pieces[of_row[linkable]])
 
-    is_exact = (np.bincount(nodes, minlength=num_nodes) > 1)[nodes]
     if contents is None:
         is_exact = np.zeros(num_rows, bool)
+    else:
+        is_exact = (np.bincount(nodes) > 1)[nodes]
     far = np.iinfo(np.int16).max
     nearest = np.full(num_signatures, far, np.int16)
     np.minimum.at(nearest, cut.links.left, cut.links.distance)
@@ -153,14 +188,52 @@ def group_rows(image_ids: pa.Array, contents: Index | None, of_row: Index, cut: 
     distance[linkable] = nearest[of_row[linkable]]
     distance[is_exact] = 0
     distance[distance == far] = -1
+    return Groups(label, _first_rows(image_ids, label), distance, is_exact)
 
-    ids = np.frombuffer(b"".join(image_ids.to_pylist()), dtype=">u8").reshape(num_rows, 2)
-    order = np.lexsort((ids[:, 1], ids[:, 0], labels))
-    is_first = np.ones(num_rows, bool)
-    is_first[1:] = np.diff(labels[order]) > 0
-    compact = np.empty(num_rows, np.int64)
-    compact[order] = np.cumsum(is_first) - 1
-    return Groups(compact, order[is_first], distance, is_exact)
+
+def _joined(nodes: Index, linkable: Index, pieces: Index, piece: Index) -> Index:
+    """Join contents and pieces, which are components of signatures.
+
+    Nearly all rows of a content are in the same piece, so a graph is made only of the others.
+
+    Args:
+        nodes: Row -> content.
+        linkable: Rows that are in a piece.
+        pieces: Signature -> piece.
+        piece: Linkable row -> piece.
+
+    Returns:
+        Row -> group, numbered from 0 without gaps.
+    """
+    num_pieces = int(pieces.max(initial=-1)) + 1
+    of_node = np.full(int(nodes.max(initial=-1)) + 1, -1, np.int32)
+    of_node[nodes[linkable]] = piece
+    other = of_node[nodes[linkable]]
+    differ = other != piece
+    none = np.zeros(int(differ.sum()), np.int16)
+    joined = _components(num_pieces, Links(other[differ], piece[differ], none))
+    is_alone = of_node < 0
+    of_node[~is_alone] = joined[of_node[~is_alone]]
+    of_node[is_alone] = num_pieces + np.arange(int(is_alone.sum()), dtype=np.int32)
+    label = of_node[nodes]
+    is_used = np.zeros(int(label.max(initial=-1)) + 1, bool)
+    is_used[label] = True
+    return np.asarray((np.cumsum(is_used, dtype=np.int32) - 1)[label])
+
+
+def _first_rows(image_ids: pa.Array, label: Index) -> Index:
+    """Return the row with the smallest identity of each group."""
+    sizes = np.bincount(label)
+    first = np.empty(len(sizes), np.int32)
+    first[label] = np.arange(len(label), dtype=np.int32)
+    shared = np.flatnonzero((sizes > 1)[label]).astype(np.int32)
+    ids = fixed_words(image_ids)
+    order = shared[np.lexsort((ids[shared, 1], ids[shared, 0], label[shared]))]
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = np.diff(label[order]) > 0
+    order = order[is_first]
+    first[label[order]] = order
+    return first
 
 
 def _components(num_nodes: int, links: Links) -> Index:
@@ -168,11 +241,15 @@ def _components(num_nodes: int, links: Links) -> Index:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    ones = np.ones(len(links.left), np.int8)
-    graph = coo_array((ones, (links.left, links.right)), shape=(num_nodes, num_nodes))
-    found: Any = connected_components(graph.tocsr(), directed=False)
-    return np.asarray(found[1], dtype=np.int64)
+    # In the types that scipy's graphs have, which it would otherwise copy them to.
+    ones = np.ones(len(links.left), np.float64)
+    ends = links.left.astype(np.int32, copy=False), links.right.astype(np.int32, copy=False)
+    graph = coo_array((ones, ends), shape=(num_nodes, num_nodes)).tocsr()
+    found: Any = connected_components(graph, directed=False)
+    return np.asarray(found[1], dtype=np.int32)
 
 
 def _sums(labels: Index, weights: Index) -> Index:
-    return np.asarray(np.bincount(labels, weights, minlength=1), dtype=np.int64)
+    sums = np.zeros(int(labels.max(initial=0)) + 1, weights.dtype)
+    np.add.at(sums, labels, weights)
+    return sums

@@ -15,7 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 Hashes = npt.NDArray[np.uint64]
-Index = npt.NDArray[np.int64]
+Index = npt.NDArray[np.signedinteger[Any]]
+"""Numbers of rows, contents and signatures: int32 wherever there is one for each row."""
+
 Mask = npt.NDArray[np.bool_]
 
 PHASH = "inspect.phash"
@@ -58,26 +60,26 @@ def signatures(rows: pa.Table, min_entropy: float) -> Signatures:
     with fewer than `MIN_PHASH_BITS`: a thousand different ones of them are near each other.
     """
     phash = _hashes(rows, PHASH)
-    dhash = _hashes(rows, DHASH)
-    known = np.ones(len(rows), bool)
+    known = np.bitwise_count(phash) >= MIN_PHASH_BITS
     for name in (PHASH, DHASH, ENTROPY):
         known &= rows[name].is_valid().to_numpy()
-    entropy = rows[ENTROPY].fill_null(0).to_numpy()
-    known &= (entropy >= min_entropy) & (np.bitwise_count(phash) >= MIN_PHASH_BITS)
-    linkable = np.flatnonzero(known)
-    order = linkable[np.lexsort((dhash[linkable], phash[linkable]))]
+    known &= rows[ENTROPY].fill_null(0).to_numpy() >= min_entropy
+    linkable = np.flatnonzero(known).astype(np.int32)
+    phash = phash[linkable]
+    dhash = _hashes(rows, DHASH)[linkable]
+    order = np.lexsort((dhash, phash))  # stable: the first row of each run is its smallest
+    phash, dhash, linkable = phash[order], dhash[order], linkable[order]
     is_new = np.ones(len(order), bool)
-    is_new[1:] = np.diff(phash[order]).astype(bool) | np.diff(dhash[order]).astype(bool)
-    of_row = np.full(len(rows), -1, np.int64)
-    of_row[order] = np.cumsum(is_new) - 1
-    first = order[is_new]  # lexsort is stable: the first row of each run is its smallest
-    return Signatures(phash[first], dhash[first], of_row, first)
+    is_new[1:] = (phash[1:] != phash[:-1]) | (dhash[1:] != dhash[:-1])
+    of_row = np.full(len(rows), -1, np.int32)
+    of_row[linkable] = np.cumsum(is_new, dtype=np.int32) - 1
+    return Signatures(phash[is_new], dhash[is_new], of_row, linkable[is_new])
 
 
 def no_signatures(num_rows: int) -> Signatures:
     """Return what `signatures` finds in rows of which none can be compared."""
     none = np.empty(0, np.uint64)
-    return Signatures(none, none, np.full(num_rows, -1, np.int64), np.empty(0, np.int64))
+    return Signatures(none, none, np.full(num_rows, -1, np.int32), np.empty(0, np.int32))
 
 
 def near(

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from curation.config import Config
+from curation.errors import UsageError
 from curation.pipeline.stage import RelationStage
 from schemas.columns import IDENTITY
 from schemas.dedup import DEDUP, DEDUP_EDGES
@@ -21,16 +22,24 @@ from stages.dedup.groups import (
     cut_large,
     distinct_contents,
     group_rows,
+    sorted_unique,
 )
 from stages.dedup.matchers import (
     DHASH,
     ENTROPY,
     PHASH,
     Index,
+    Signatures,
     near,
     no_signatures,
     signatures,
 )
+
+MAX_ROWS = (1 << 31) // 3
+"""Rows whose signatures and contents can be numbered together in 31 bits."""
+
+MAX_WAITING_PAIRS = 1 << 20
+"""Pairs of several edge files that may wait to be made one with the others: 8 MiB."""
 
 
 class PerceptualConfig(Config):
@@ -111,22 +120,28 @@ class DedupStage(RelationStage[DedupConfig]):
         self, rows: pa.Table, edges: Iterable[pa.Table]
     ) -> tuple[pa.Table, Mapping[str, Any]]:
         config = self.config.perceptual
+        if len(rows) > MAX_ROWS:
+            message = f"dedup of {len(rows)} rows: one dataset may have {MAX_ROWS}; split it"
+            raise UsageError(message)
         contents = content_codes(rows)
         found = no_signatures(len(rows)) if config is None else signatures(rows, config.min_entropy)
-        links = _links(rows, found.of_row, len(found), edges)
+        links = _links(rows, found, edges)
         weights = distinct_contents(found.of_row, contents, len(found))
         cut = cut_large(links, weights, config.max_group if config is not None else len(rows))
         ids = rows["image_id"].combine_chunks()
         groups = group_rows(ids, contents if self.config.exact else None, found.of_row, cut)
-        linked = pa.array(groups.distance >= 0)
-        method = pc.if_else(pa.array(groups.is_exact), "exact", "perceptual")
+        facts = group_facts(ids, contents, found, weights, links, cut, groups)
+        del contents, found, links, weights, cut  # before as much again is made of strings
+        methods = pa.DictionaryArray.from_arrays(
+            pa.array(np.where(groups.is_exact, 0, 1).astype(np.int8), mask=groups.distance < 0),
+            ["exact", "perceptual"],
+        )
         columns = [
             ids.take(pa.array(groups.first[groups.label])),
             pa.array(groups.distance, pa.int16(), mask=groups.distance < 0),
-            pc.if_else(linked, method, pa.scalar(None, pa.string())),
+            methods.cast(pa.string()),
             self._errors(rows),
         ]
-        facts = group_facts(ids, contents, found, weights, links, cut, groups)
         return pa.table(columns, schema=DEDUP), facts
 
     def _errors(self, rows: pa.Table) -> pa.Array:
@@ -144,27 +159,37 @@ def _identity(rows: pa.Table, positions: Index) -> list[pa.ChunkedArray]:
     return list(taken.columns)
 
 
-def _links(rows: pa.Table, of_row: Index, num_signatures: int, edges: Iterable[pa.Table]) -> Links:
+def _links(rows: pa.Table, found: Signatures, edges: Iterable[pa.Table]) -> Links:
     """Turn edges between rows into links between signatures, each once, in a fixed order.
 
-    A pair of signatures that stands in many pairs of blocks has an edge in each of them.
+    A pair of signatures that stands in many pairs of blocks has an edge in each of them. They are
+    made one as the files are read, so no more than twice the links are ever held.
     """
     keys = _keys(rows["shard"], rows["row"])
-    order = np.argsort(keys, kind="stable")
-    found = [np.empty(0, np.int64)]
-    distances = [np.empty(0, np.int16)]
+    of_key = found.of_row
+    if not (keys[1:] > keys[:-1]).all():
+        order = np.argsort(keys)
+        keys, of_key = keys[order], of_key[order]
+    pairs = np.empty(0, np.int64)
+    waiting: list[Index] = []
+    num_waiting = 0
     for table in edges:
-        ends = []
-        for side in ("left", "right"):
-            wanted = _keys(table[f"{side}_shard"], table[f"{side}_row"])
-            ends.append(of_row[order[np.searchsorted(keys, wanted, sorter=order)]])
-        low, high = np.minimum(*ends), np.maximum(*ends)
+        left, right = (
+            of_key[np.searchsorted(keys, _keys(table[f"{side}_shard"], table[f"{side}_row"]))]
+            for side in ("left", "right")
+        )
+        low, high = np.minimum(left, right), np.maximum(left, right)
         assert not len(low) or low.min() >= 0, "an edge of a row without signature"
-        found.append(low * num_signatures + high)
-        distances.append(table["distance"].to_numpy())
-    pairs, first = np.unique(np.concatenate(found), return_index=True)
-    left, right = np.divmod(pairs, max(num_signatures, 1))
-    return Links(left, right, np.concatenate(distances)[first])
+        waiting.append(sorted_unique(low.astype(np.int64) * len(found) + high))
+        num_waiting += len(waiting[-1])
+        if num_waiting > max(len(pairs), MAX_WAITING_PAIRS):
+            pairs = sorted_unique(np.concatenate([pairs, *waiting]))
+            waiting, num_waiting = [], 0
+    pairs = sorted_unique(np.concatenate([pairs, *waiting]))
+    lefts = (pairs // max(len(found), 1)).astype(np.int32)
+    rights = (pairs % max(len(found), 1)).astype(np.int32)
+    distance = np.bitwise_count(found.phash[lefts] ^ found.phash[rights])
+    return Links(lefts, rights, distance.astype(np.int16))
 
 
 def _keys(shards: pa.ChunkedArray, rows: pa.ChunkedArray) -> Index:

@@ -1,5 +1,6 @@
 """A runner without processes: tasks are done where the run is driven, one after the other."""
 
+import time
 from collections.abc import Callable, Sequence
 
 from curation.pipeline.dispatch import Dispatch
@@ -37,8 +38,10 @@ class InlineRunner:
             if not any(handed):
                 if dispatch.is_idle and (feed is None or feed.is_done):
                     break
-                if feed is not None:
+                if feed is not None and not feed.is_done:
                     feed.wait(0.01)
+                else:
+                    time.sleep(0.01)
         progress.close()
 
     def close(self) -> None:

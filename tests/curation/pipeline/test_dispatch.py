@@ -3,9 +3,9 @@
 import pytest
 
 from curation.errors import HinderedError
+from curation.pipeline.bench import MAX_HINDRANCES
 from curation.pipeline.dispatch import (
     MAX_FREE_TRIES,
-    MAX_HINDRANCES,
     MAX_TRIES,
     Charge,
     Dispatch,
@@ -25,6 +25,7 @@ class Desk:
         self.ends: list[tuple[str, str, str]] = []
         self.answers: list[tuple[str, str, str]] = []
         self.dependants = dependants or {}
+        self.now = 0.0
         prior = prior or {}
         self.dispatch = Dispatch(
             lambda step: self.dependants.get(step, ()),
@@ -35,6 +36,7 @@ class Desk:
             lambda end: self.ends.append((end.task.name, end.step, end.outcome)),
             lambda task, step: step in made,
             lambda task, result, worker: self.answers.append((task.name, worker, result.hindrance)),
+            lambda: self.now,
         )
 
     def next(self, worker="w0", pool="cpu", **options):
@@ -55,6 +57,10 @@ class Desk:
         self.dispatch.finished(
             task.key, TaskResult(dict.fromkeys(done, DONE), hindrance=text), worker
         )
+
+    def rest(self):
+        """Let the time of the longest rest go by."""
+        self.now += 30.0
 
     def finish_all(self):
         """Do everything that is ready, one after the other."""
@@ -360,6 +366,7 @@ def test_what_could_not_be_worked_on_goes_first_and_is_charged_to_nobody(desk):
     again = desk.next("w1")
     assert (again.shard, again.steps) == (0, ("a", "c"))
     desk.finish(again, "w1")
+    desk.rest()
     desk.finish_all()
     assert desk.charges == []
     assert desk.dispatch.is_idle
@@ -369,28 +376,116 @@ def test_a_worker_that_could_not_work_gets_its_task_back_only_alone(desk):
     """One bad machine among many does not eat a task's time for ever."""
     desk.dispatch.add(shard_task(0, "a"))
     desk.hinder(desk.next("w0"), "w0")
+    desk.rest()
 
     assert desk.next("w0") is None
     assert desk.next("w0", alone=True) is not None
 
 
-def test_hindrances_in_a_row_end_the_run(desk):
-    """The sentence is the last one; exit code 2; every task is still to be done."""
-    for shard in range(MAX_HINDRANCES + 1):
+def test_a_worker_that_was_hindered_rests(desk):
+    """1, 2, 4 s and so on up to 30 s, and from 1 s again once it has worked."""
+    for shard in range(20):
         desk.dispatch.add(shard_task(shard, "a"))
-    for n in range(MAX_HINDRANCES - 1):
-        desk.hinder(desk.next(f"w{n}"), f"w{n}")
-    last = desk.next("w9")
+    desk.next("good")  # has not answered yet, so the run goes on
+
+    rests = []
+    for _ in range(7):
+        desk.hinder(desk.next("w0", alone=True), "w0")
+        start = desk.now
+        while desk.next("w0", alone=True) is None:
+            assert desk.dispatch.is_benched("w0")
+            desk.now += 1.0
+        rests.append(desk.now - start)
+        (key,) = [k for k, e in desk.dispatch._running.items() if e.worker == "w0"]
+        desk.dispatch.finished(key, TaskResult({}, hindrance="away"), "w0")
+        desk.now += 60.0
+    assert rests == [1.0, 4.0, 16.0, 30.0, 30.0, 30.0, 30.0]
+
+    desk.finish(desk.next("w0"), "w0")
+    desk.hinder(desk.next("w0"), "w0")
+    desk.now += 1.0
+    assert desk.next("w0") is not None
+
+
+def test_a_bad_worker_neither_ends_the_run_nor_takes_the_others_tasks(desk):
+    """Three good ones are busy with long tasks while the fourth cannot work at all."""
+    for shard in range(100):
+        desk.dispatch.add(shard_task(shard, "a"))
+    held = {worker: desk.next(worker) for worker in ("w1", "w2", "w3")}
+
+    while not desk.dispatch.is_idle:
+        if (task := desk.next("bad")) is not None:
+            desk.hinder(task, "bad", "no GPU here")
+        desk.now += 10.0
+        for worker in held:
+            if held[worker] is not None:
+                desk.finish(held[worker], worker)
+            held[worker] = desk.next(worker)
+
+    assert len(desk.ends) == 100
+    assert desk.charges == []
+    assert 0 < len([a for a in desk.answers if a[1] == "bad"]) < 20
+
+
+def test_trouble_of_a_second_ends_no_run(desk):
+    """All workers meet it, each with a second task waiting behind the first."""
+    workers = [f"w{n}" for n in range(3)]
+    for shard in range(9):
+        desk.dispatch.add(shard_task(shard, "a"))
+    handed = [(desk.next(worker), worker) for worker in workers * 2]
+
+    for task, worker in handed:
+        desk.hinder(task, worker)
+    assert {desk.next(worker, alone=True) for worker in workers} == {None}
+    desk.now += 1.0
+    for _ in range(9):
+        desk.finish(desk.next("w0", alone=True))
+
+    assert desk.dispatch.is_idle
+    assert desk.charges == []
+
+
+def hinder_all(desk, workers, text="no weights here", pool="cpu"):
+    """Hinder each worker as often as it may be without an end, but for the last time."""
+    for number in range(MAX_HINDRANCES):
+        for worker in workers:
+            task = desk.next(worker, pool, alone=True)
+            if (number, worker) == (MAX_HINDRANCES - 1, workers[-1]):
+                return task
+            desk.hinder(task, worker, text)
+        desk.rest()
+    raise AssertionError
+
+
+def test_a_run_ends_when_no_worker_gets_on(desk):
+    """The sentence is the last one; exit code 2; every task is still to be done."""
+    for shard in range(20):
+        desk.dispatch.add(shard_task(shard, "a"))
+    last = hinder_all(desk, ["w0", "w1", "w2"])
 
     with pytest.raises(HinderedError, match="^no weights here") as caught:
-        desk.hinder(last, "w9", "no weights here")
+        desk.hinder(last, "w2", "no weights here")
 
     assert caught.value.exit_code == 2
     assert desk.charges == desk.ends == []
-    assert desk.dispatch.count() == {"ready": MAX_HINDRANCES + 1, "waiting": 0, "running": 0}
+    assert desk.dispatch.count() == {"ready": 20, "waiting": 0, "running": 0}
 
 
-def test_a_finished_task_ends_the_row_of_hindrances(desk):
+def test_nobody_waits_for_a_worker_that_is_no_more(desk):
+    """One that died, was lost or was ended cannot keep a run from its end."""
+    for shard in range(20):
+        desk.dispatch.add(shard_task(shard, "a"))
+    desk.dispatch.lost(desk.next("lost").key, "lost", "node")
+    desk.dispatch.unstarted(desk.next("gone").key)
+    desk.hinder(desk.next("ended"), "ended")
+    desk.dispatch.left("ended")
+    last = hinder_all(desk, ["w0"])
+
+    with pytest.raises(HinderedError):
+        desk.hinder(last, "w0")
+
+
+def test_a_finished_task_begins_the_count_anew(desk):
     """Trouble that comes and goes never ends a run that gets on."""
     for shard in range(10):
         desk.dispatch.add(shard_task(shard, "a"))
@@ -399,6 +494,7 @@ def test_a_finished_task_ends_the_row_of_hindrances(desk):
         for n in range(MAX_HINDRANCES - 1):
             desk.hinder(desk.next(f"w{n}", alone=True), f"w{n}")
         desk.finish(desk.next("w9", alone=True), "w9")
+        desk.rest()
 
     assert desk.dispatch.is_idle
     assert len(desk.ends) == 10
@@ -406,20 +502,82 @@ def test_a_finished_task_ends_the_row_of_hindrances(desk):
 
 def test_a_pool_that_gets_on_does_not_hide_one_that_cannot(desk):
     """A model that never loads ends the run while the CPU stages finish shard after shard."""
-    for shard in range(5):
+    for shard in range(9):
         desk.dispatch.add(shard_task(shard, "a"))
         desk.dispatch.add(shard_task(shard, "b", pool="b"))
-
-    for n in range(MAX_HINDRANCES - 1):
-        desk.finish(desk.next())
-        desk.hinder(desk.next(f"g{n}", "b"), f"g{n}", "no weights")
-    desk.finish(desk.next())
-    last = desk.next("g9", "b")
+    last = hinder_all(desk, ["g0", "g1"], "no weights", "b")
+    desk.finish_all()
 
     with pytest.raises(HinderedError, match="no weights"):
-        desk.hinder(last, "g9", "no weights")
+        desk.hinder(last, "g1", "no weights")
 
-    assert [end[1] for end in desk.ends] == ["a"] * MAX_HINDRANCES
+    assert [end[1] for end in desk.ends] == ["a"] * 9
+
+
+@pytest.mark.parametrize("workers", [["w0"], ["w0", "w1"], [f"w{n}" for n in range(5)]])
+def test_a_shard_that_hinders_everybody_is_given_up(desk, workers):
+    """Workers that do the others well are not at fault, and the store is not away."""
+    for shard in range(12):
+        desk.dispatch.add(shard_task(shard, "images", "a", "b"))
+
+    while not desk.dispatch.is_idle:
+        for worker in workers:
+            task = desk.next(worker) or desk.next(worker, alone=True)
+            if task is None:
+                continue
+            if task.shard == 3:
+                done = [step for step in task.steps if step == "images"]
+                desk.hinder(task, worker, "a, shard 3: https://me:secret@host is away", done)
+            else:
+                desk.finish(task, worker)
+        desk.now += 1.0
+
+    ends = [end for end in desk.ends if end[0] == "shard-3"]
+    assert ends == [
+        ("shard-3", "images", "done"),
+        ("shard-3", "a", "quarantined"),
+        ("shard-3", "b", "blocked"),
+    ]
+    assert [(step, number) for _, step, number, _, _ in desk.charges] == [
+        ("a", n) for n in range(1, MAX_TRIES + 1)
+    ]
+    assert {charge.code for _, _, _, charge, _ in desk.charges} == {"exception"}
+    assert len([end for end in desk.ends if end[2] == "done"]) == 1 + 3 * 11
+
+
+def test_many_hindered_shards_are_the_machines_fault(desk):
+    """Where weights are missing, tasks that need none go on; the others end the run uncharged."""
+    for shard in range(12):
+        desk.dispatch.add(shard_task(shard, "a" if shard % 2 else "clip"))
+
+    with pytest.raises(HinderedError, match="no weights"):
+        while not desk.dispatch.is_idle:
+            if (task := desk.next() or desk.next(alone=True)) is None:
+                desk.now += 1.0
+            elif task.shard % 2:
+                desk.finish(task)
+            else:
+                desk.hinder(task, text="no weights")
+
+    assert desk.charges == []
+    assert len(desk.ends) == 6
+
+
+def test_secrets_are_in_no_charge_and_no_hindrance(desk):
+    """Sheets are stored and shown, and so is what a run says."""
+    url = "GET https://bob:hunter2@api.example/v1?api_key=SECRET failed"
+    desk.dispatch.add(shard_task(0, "a"))
+    task = desk.next("w0")
+    failed = StepResult("failed", code="exception", text=url)
+    desk.dispatch.finished(task.key, TaskResult({"a": failed}), "w0")
+    desk.dispatch.died(desk.next("w1").key, "w1", "crashed", url)
+    desk.hinder(desk.next("w2"), "w2", url)
+
+    said = [charge.text for _, _, _, charge, _ in desk.charges] + [a[2] for a in desk.answers]
+    assert len([text for text in said if text]) == 3
+    for text in said:
+        assert "hunter2" not in text
+        assert "SECRET" not in text
 
 
 def test_tasks_keep_their_order_whoever_avoids_them(desk):
