@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,24 +61,76 @@ def find_garbage(
     Raises:
         ConfigError: A pipeline cannot be read, so nobody can say what it refers to.
     """
+    found = _find(dataset, registry)
+    return [garbage for garbage in found if garbage.newest < now - grace]
+
+
+def delete_garbage(
+    dataset: Dataset, registry: Registry, garbage: Sequence[Garbage]
+) -> list[Garbage]:
+    """Delete what was found, each after a second look; return what was deleted.
+
+    Between the listing and now a pipeline may have been applied, a snapshot finished, a run may
+    have begun to write again: what is referred to by now, or was written since, is left alone.
+    """
+    deleted = []
+    looked: tuple[_References, set[str]] | None = None
+    for entry in garbage:
+        references = _References.read(dataset)
+        if looked is None or looked[0] != references:
+            found = _find(dataset, registry)
+            looked = references, {garbage.path for garbage in found}
+        if entry.path not in looked[1] or not _is_as_found(dataset, entry):
+            continue
+        for name in entry.files:
+            dataset.store.delete(name)
+        dataset.store.prune(entry.path)
+        deleted.append(entry)
+    return deleted
+
+
+def _find(dataset: Dataset, registry: Registry) -> list[Garbage]:
     live = _Live(dataset, registry)
-    found = [
+    return [
         *_columns(dataset, live),
         *_relations(dataset, live),
         *_charges(dataset, live),
         *_artifacts(dataset, live),
         *_unfinished(dataset),
     ]
-    return [garbage for garbage in found if garbage.newest < now - grace]
 
 
-def delete_garbage(dataset: Dataset, garbage: Sequence[Garbage]) -> int:
-    """Delete what was found; return the bytes that came free."""
-    for entry in garbage:
-        for name in entry.files:
-            dataset.store.delete(name)
-        dataset.store.prune(entry.path)
-    return sum(entry.num_bytes for entry in garbage)
+def _is_as_found(dataset: Dataset, entry: Garbage) -> bool:
+    files = dataset.store.details(entry.path)
+    return set(files) == set(entry.files) and entry.newest == max(
+        (modified for _, modified in files.values()), default=None
+    )
+
+
+@dataclass(frozen=True)
+class _References:
+    """What can come to refer to something, as listings tell; equal while nothing has.
+
+    Attributes:
+        pipelines: File -> (bytes, when it was written).
+        pins: Names.
+        finished: Snapshots and materialised tables with a manifest.
+    """
+
+    pipelines: Mapping[str, tuple[int, dt.datetime]]
+    pins: tuple[str, ...]
+    finished: tuple[str, ...]
+
+    @classmethod
+    def read(cls, dataset: Dataset) -> "_References":
+        finished = []
+        for snapshot in dataset.store.names("snapshots"):
+            folder = layout.snapshot_folder(snapshot)
+            tables = dataset.store.names(f"{folder}/materialized")
+            places = [folder, *(f"{folder}/materialized/{name}" for name in tables)]
+            finished += [p for p in places if dataset.store.exists(f"{p}/{MANIFEST}")]
+        pins = tuple(dataset.store.names("pins"))
+        return cls(dataset.store.details("pipelines"), pins, tuple(finished))
 
 
 class _Live:
@@ -87,19 +139,24 @@ class _Live:
     Attributes:
         places: (instance, fingerprint) of every pipeline and snapshot.
         relations: Those of pipelines that are relations, by place.
-        artifacts: (instance, digest) of every fitted model in use.
+        fits: Fit keys of every pipeline.
+        artifacts: Digests of every fitted model in use, whatever instance it lies under: a fit is
+            found by its key, and so serves instances of other names.
     """
 
     def __init__(self, dataset: Dataset, registry: Registry) -> None:
         self.places: set[Place] = set()
-        self.artifacts: set[Place] = set()
+        self.fits: set[str] = set()
+        self.artifacts: set[str] = set()
         self.relations: dict[Place, tuple[Instance, dict[str, Instance]]] = {}
         for config in applied_pipelines(dataset).values():
             instances = applied_instances(dataset, config, registry)
             by_name = {instance.name: instance for instance in instances}
             for instance in instances:
                 if instance.artifact is not None:
-                    self.artifacts.add((instance.name, instance.artifact))
+                    self.artifacts.add(instance.artifact)
+                if instance.is_fitted and instance.meaning is not None:
+                    self.fits.add(instance.meaning.fit_key())
                 if instance.is_ready:
                     self.places.add((instance.name, instance.fingerprint))
                     if instance.is_relation:
@@ -109,13 +166,20 @@ class _Live:
             for name, parent in manifest.content.parents.items():
                 if parent.fingerprint is not None:
                     self.places.add((name, parent.fingerprint))
-        for name, fingerprint in self.places:
-            try:
-                lineage = json.loads(dataset.store.read(f"{name}/{fingerprint}/stage.json"))
-            except FileNotFoundError:
-                continue
-            if lineage.get("artifact") is not None:
-                self.artifacts.add((name, lineage["artifact"]))
+        self.artifacts |= _artifacts_of(dataset, self.places)
+
+
+def _artifacts_of(dataset: Dataset, places: Iterable[Place]) -> set[str]:
+    """Return the digests of the fitted models that folders were computed with."""
+    found = set()
+    for name, fingerprint in places:
+        try:
+            lineage = json.loads(dataset.store.read(f"{name}/{fingerprint}/stage.json"))
+        except FileNotFoundError:
+            continue
+        if lineage.get("artifact") is not None:
+            found.add(lineage["artifact"])
+    return found
 
 
 def _columns(dataset: Dataset, live: _Live) -> Iterator[Garbage]:
@@ -163,14 +227,17 @@ def _charges(dataset: Dataset, live: _Live) -> Iterator[Garbage]:
 
 
 def _artifacts(dataset: Dataset, live: _Live) -> Iterator[Garbage]:
+    used = set(live.artifacts)
     for pin in dataset.store.names("pins"):
         path = f"pins/{pin}"
-        content = json.loads(dataset.store.read(path))
-        if (content["instance"], content["digest"]) not in live.artifacts:
+        digest = json.loads(dataset.store.read(path))["digest"]
+        if pin.removesuffix(".json") in live.fits:
+            used.add(digest)
+        elif digest not in used:
             yield from _folder(dataset, path, "pins a fit that nothing uses")
     for name in dataset.store.names("artifacts"):
         for digest in dataset.store.names(f"artifacts/{name}"):
-            if (name, digest) not in live.artifacts:
+            if digest not in used:
                 folder = layout.artifact_folder(name, digest)
                 yield from _folder(dataset, folder, "a fit that nothing uses")
 

@@ -271,16 +271,15 @@ def _parts(files: tuple[str, ...]) -> tuple[Part, ...]:
 def _as_read(schema: pa.Schema) -> pa.Schema:
     """Return the types as DuckDB gives them when it reads the files itself.
 
-    What goes through Arrow then looks the same: identifiers are UUIDs, half floats (which DuckDB
-    does not take from Arrow) are floats, and the length of a list is no part of its type.
+    What goes through Arrow then looks the same: half floats (which DuckDB does not take from Arrow)
+    are floats, and the length of a list is no part of its type. Identifiers stay 16 bytes, since
+    DuckDB leaves filters to Arrow, and Arrow compares no UUIDs; `_from_arrow` makes them UUIDs.
     """
-    logical = [(f.metadata or {}).get(b"logical") for f in schema]
-    return pa.schema(
-        [
-            f.with_type(pa.uuid() if kind == b"uuid" else _type_as_read(f.type))
-            for f, kind in zip(schema, logical, strict=True)
-        ]
-    )
+    return pa.schema([f.with_type(_type_as_read(f.type)) for f in schema])
+
+
+def _is_uuid(field: pa.Field) -> bool:
+    return (field.metadata or {}).get(b"logical") == b"uuid"
 
 
 def _type_as_read(kind: pa.DataType) -> pa.DataType:
@@ -309,9 +308,10 @@ class _Scans:
         """Return the SELECT over the parts of a table."""
         own = [f for f in entry.schema if not any(f.name in p.constants for p in entry.parts)]
         if entry.rows is not None:
-            return f"SELECT * FROM {self._register(entry.rows)}"
+            return f"SELECT * FROM {self._from_arrow(entry.rows, entry.schema)}"
         if not entry.parts:
-            return f"SELECT * FROM {self._register(_as_read(entry.schema).empty_table())}"
+            empty = _as_read(entry.schema).empty_table()
+            return f"SELECT * FROM {self._from_arrow(empty, entry.schema)}"
         selects = []
         for part in entry.parts:
             columns = [duck.quoted(f.name) for f in own]
@@ -329,12 +329,18 @@ class _Scans:
         dataset = pads.dataset(
             paths, schema=_as_read(schema), format="parquet", filesystem=self._store.fs
         )
-        return self._register(dataset)
+        return self._from_arrow(dataset, schema)
 
-    def _register(self, source: Any) -> str:
+    def _from_arrow(self, source: Any, schema: pa.Schema) -> str:
+        """Register what Arrow reads, and return what selects it with its identifiers as UUIDs."""
         name = f"_source_{len(self.sources)}"
         self.sources[name] = source
-        return name
+        columns = [
+            f"CAST({quoted} AS UUID) AS {quoted}" if _is_uuid(field) else quoted
+            for field in schema
+            for quoted in [duck.quoted(field.name)]
+        ]
+        return f"(SELECT {', '.join(columns)} FROM {name})"
 
 
 def _view(scans: _Scans, entry: Table, uses: Uses) -> str:

@@ -178,10 +178,7 @@ class RayRunner:
                     _give(actor, shared, dispatch)
             if team and not any(actor.calls for actor in team):
                 # Every worker that does not rest has failed at what is left: one tries it again.
-                for actor in team:
-                    _give(actor, shared, dispatch, alone=True)
-                    if actor.calls:
-                        break
+                any(_give(actor, shared, dispatch, alone=True) for actor in team)
             for actor in team:
                 if not actor.calls and dispatch.is_benched(actor.name):
                     actor.since = time.monotonic()  # it rests, which is not idling
@@ -288,7 +285,9 @@ class RayRunner:
                 self._failures.add(actor, None, actor.reason)
 
 
-def _give(actor: Actor, shared: Any, dispatch: Dispatch, *, alone: bool = False) -> None:
+def _give(actor: Actor, shared: Any, dispatch: Dispatch, *, alone: bool = False) -> bool:
+    """Hand a worker a task, if there is one for it; say whether there was."""
     task = dispatch.next(actor.name, actor.pool.name, alone=alone)
     if task is not None:
         actor.give(shared, task)
+    return task is not None

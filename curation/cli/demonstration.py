@@ -33,9 +33,10 @@ QUESTIONS = (
     (
         "Which categories are the long tail, and what did sampling do to them?",
         (
-            "SELECT category_path, count(*) AS images, sum(CAST(kept AS INT)) AS kept, "
-            "sum(repeat) AS draws FROM decisions WHERE snapshot_id = '{snapshot}' "
-            "AND category_path IS NOT NULL GROUP BY 1 ORDER BY 2 LIMIT 8"
+            "SELECT category_path, categorize_name, count(*) AS images, "
+            "sum(CAST(kept AS INT)) AS kept, sum(repeat) AS draws "
+            "FROM decisions JOIN rows USING (shard, row) WHERE snapshot_id = '{snapshot}' "
+            "AND category_path IS NOT NULL GROUP BY 1, 2 ORDER BY 3, 1 LIMIT 8"
         ),
     ),
     (

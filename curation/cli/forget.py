@@ -1,5 +1,6 @@
 """`longtail forget`."""
 
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,11 @@ def _to_json(found: "Found", done: "Erased | None") -> dict[str, object]:
     return {
         "done": done is not None,
         "rows": [
-            {"image_id": row["image_id"].hex(), "shard": row["shard"], "row": row["row"]}
+            {
+                "image_id": str(uuid.UUID(bytes=row["image_id"])),
+                "shard": row["shard"],
+                "row": row["row"],
+            }
             | {"source_uri": row["source_uri"]}
             for row in found.rows.to_pylist()
         ],
@@ -99,6 +104,8 @@ def _to_json(found: "Found", done: "Erased | None") -> dict[str, object]:
         ],
         "image_shards_rewritten": list(done.image_shards) if done else [],
         "stage_files_rewritten": list(done.stage_files) if done else [],
+        "work_lists_rewritten": list(done.lists) if done else [],
+        "snapshot_files_amended": list(done.snapshot_files) if done else [],
         "purged": list(done.purged) if done else [],
     }
 
@@ -106,7 +113,9 @@ def _to_json(found: "Found", done: "Erased | None") -> dict[str, object]:
 def _print_found(found: "Found", purge: bool) -> None:
     rows = found.rows.to_pylist()
     lines = [f"{len(rows):,} rows in {len(found.shards):,} shards"]
-    lines += [f"  {row['image_id'].hex()}  {row['source_uri']}" for row in rows[:_NUM_LISTED]]
+    lines += [
+        f"  {uuid.UUID(bytes=row['image_id'])}  {row['source_uri']}" for row in rows[:_NUM_LISTED]
+    ]
     if len(rows) > _NUM_LISTED:
         lines.append(f"  and {len(rows) - _NUM_LISTED:,} more; --json lists all")
     if found.num_unknown:
@@ -130,11 +139,16 @@ def _print_done(done: "Erased | None") -> None:
     if done is None:
         print_lines(["nothing was changed; add --yes --reason WHY to forget them"])
         return
-    shards, files = len(done.image_shards), len(done.stage_files)
+    shards, files, lists = len(done.image_shards), len(done.stage_files), len(done.lists)
     lines = [
         f"forgotten: {done.num_rows:,} rows",
-        f"written anew: {shards:,} image shards, {files:,} files of stages",
+        f"written anew: {shards:,} image shards, {files:,} files of stages, {lists:,} work lists",
     ]
+    if done.snapshot_files:
+        lines.append(
+            f"captions were taken out of {len(done.snapshot_files):,} files of snapshots, on the "
+            "record; their ids stay"
+        )
     if done.purged:
         lines.append(f"{len(done.purged):,} tables with bytes were deleted")
     lines.append("files at their source are as they were; fitted models keep what they learned")

@@ -28,8 +28,10 @@ def gc(dataset: str, grace_days: float, yes: bool, as_json: bool) -> None:
     opened = Dataset.open(dataset)
     grace = dt.timedelta(days=grace_days)
     found = find_garbage(opened, STAGES, grace, dt.datetime.now(dt.UTC))
+    deleted = delete_garbage(opened, STAGES, found) if yes else []
+    num_left = len(found) - len(deleted) if yes else 0
     if yes:
-        delete_garbage(opened, found)
+        found = deleted
     total = sum(garbage.num_bytes for garbage in found)
     if as_json:
         entries = [
@@ -39,7 +41,11 @@ def gc(dataset: str, grace_days: float, yes: bool, as_json: bool) -> None:
         ]
         print_json({"deleted": yes, "bytes": total, "garbage": entries})
         return
+    if num_left:
+        print_lines([f"{num_left:,} were left: written or referred to since they were found"])
     if not found:
+        if num_left:
+            return
         print_lines([f"nothing to delete that is older than {grace_days:g} days"])
         return
     rows = [

@@ -130,12 +130,14 @@ def verify(dataset: str, snapshot: str) -> int:
     """
     from curation.dataset import Dataset
     from curation.snapshot.read import find_snapshot
-    from curation.snapshot.verify import verify_snapshot
+    from curation.snapshot.verify import amendment_notes, verify_snapshot
 
     opened = Dataset.open(dataset)
     chosen = find_snapshot(opened, snapshot)
     faults = verify_snapshot(opened, chosen)
-    print_lines(faults or [f"snapshot {chosen}: every file is what the manifest says"])
+    notes = amendment_notes(opened, chosen)
+    said = "the manifest and its amendments say" if notes else "the manifest says"
+    print_lines([*notes, *(faults or [f"snapshot {chosen}: every file is what {said}"])])
     return 1 if faults else 0
 
 

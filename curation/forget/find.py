@@ -22,7 +22,16 @@ from schemas.images import IMAGES
 PHASH = "phash"
 """Name of the column, whoever writes it, that a pHash is compared with."""
 
-_READ = ("shard", "row", "image_id", "content_sha256", "source_uri")
+_READ = (
+    "shard",
+    "row",
+    "image_id",
+    "content_sha256",
+    "source_name",
+    "source_key",
+    "source_ordinal",
+    "source_uri",
+)
 ROWS = table("forgotten", *(IMAGES.field(name) for name in _READ))
 """Rows that are concerned."""
 

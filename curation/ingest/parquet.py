@@ -25,7 +25,7 @@ from curation.ingest.foreign import (
 from curation.ingest.identity import decode_key
 from curation.ingest.resolve import resolve
 from curation.ingest.roots import Root, open_roots
-from curation.ingest.table_rows import MeanBytes, wanted_rows
+from curation.ingest.table_rows import MeanBytes, times_read, wanted_rows
 from curation.ingest.take import find_root, too_large
 from curation.ingest.texts import as_text, to_json
 from curation.storage import Store
@@ -35,6 +35,9 @@ _log = logging.getLogger(__name__)
 
 _ENDING = b".parquet"
 
+MAX_TIMES_READ = 8.0
+"""How often the row groups of a file may have to be read, in the order of its keys."""
+
 
 class ParquetConfig(RootsConfig):
     """Parquet files below folders or prefixes.
@@ -42,7 +45,9 @@ class ParquetConfig(RootsConfig):
     Attributes:
         image_column: Holds the images: their bytes, or structs of `bytes` and `path`.
         key_column: Holds a text or number that names each row within its file; null takes row
-            group and row.
+            group and row. Rows are taken in as their keys are ordered, as text, so a file of many
+            row groups should be sorted by it: one whose groups would have to be read more than
+            `MAX_TIMES_READ` times is refused.
         caption_column: Holds the caption; null for none.
         license_column: Holds the licence; null for none.
         metadata_columns: Columns to keep: times, text, numbers, or lists and structs of the latter
@@ -84,8 +89,9 @@ class ParquetSource:
     Listing reads footers, and the key column if one is named; a file that did not change is not
     opened. All rows of one that did are `changed`: which of them differ cannot be known without
     reading them, and rows that turn out the same keep their ids. A file that is no Parquet is a
-    row `file!` that says so; one without a named column is refused. A row whose image has a `path`
-    and no bytes is read from there: below the Parquet file's folder, or absolute below a root.
+    row `file!` that says so; one without a named column is refused, and so is one whose rows lie
+    too far from the order of their keys. A row whose image has a `path` and no bytes is read from
+    there: below the Parquet file's folder, or absolute below a root.
     """
 
     def __init__(self, config: ParquetConfig, dataset: Store | None = None) -> None:
@@ -121,7 +127,7 @@ class ParquetSource:
             with open_table(root, file.key) as (_, table):
                 check_table(table.schema, self._config, file.uri)
                 sizes = MeanBytes(table.metadata, self._config.image_column)
-                for inner, ordinal, row in self._inner_keys(table, file.uri):
+                for inner, ordinal, row in self._inner_keys(table, sizes, file.uri):
                     yield Entry(
                         prefix + inner,
                         file.uri,
@@ -136,7 +142,9 @@ class ParquetSource:
             text = row_error(error.code, format="parquet")
             yield Entry(prefix, file.uri, facts, container=container, error=text)
 
-    def _inner_keys(self, table: ForeignTable, uri: str) -> Iterator[tuple[bytes, int, int]]:
+    def _inner_keys(
+        self, table: ForeignTable, sizes: MeanBytes, uri: str
+    ) -> Iterator[tuple[bytes, int, int]]:
         """Yield inner key, ordinal and row of the file, by place."""
         column = self._config.key_column
         if column is None:
@@ -151,9 +159,22 @@ class ParquetSource:
             for values in to_rows(batch):
                 keys.append(((as_text(values[column]) or "").encode(), len(keys)))
         keys.sort()
+        rows = [row for key, row in keys if key]
+        self._check_order(table, times_read(table.group_rows, rows, sizes.shard_rows()), uri)
         for key, same in groupby(keys, lambda pair: pair[0]):
             for ordinal, (_, row) in enumerate(same):
                 yield key, ordinal, row
+
+    def _check_order(self, table: ForeignTable, times: float, uri: str) -> None:
+        """Refuse a file of which every shard would read nearly all row groups."""
+        if times > MAX_TIMES_READ:
+            message = (
+                f"{uri}: source.key_column names {self._config.key_column!r}, and its "
+                f"{len(table.group_rows)} row groups would be read {times:.0f} times each, as its "
+                "rows are not in the order of that column's values as text; write the file again "
+                "sorted by it, or leave key_column out"
+            )
+            raise UsageError(message)
 
     # Reading -----------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Workers that something keeps from working: how long each rests, and when the run is at its end."""
+"""Workers that something keeps from working: how long each rests, and when the run ends."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable

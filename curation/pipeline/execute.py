@@ -5,66 +5,34 @@ the stages run one after the other, and only their own small columns are kept. N
 written before the whole shard is through it.
 """
 
-import logging
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curation import pixels
 from curation.dataset import Dataset
-from curation.errors import ConservationError, ContractError
-from curation.fingerprint import pretty_json
-from curation.ingest.load import LOAD_COLUMNS, load_bytes, reading_protocols
-from curation.ingest.make_shard import make_image_shard
-from curation.ingest.tombstones import read_tombstones
+from curation.ingest.load import reading_protocols
 from curation.pipeline import fit, relation
-from curation.pipeline.hindrance import hindrance, setup_hindrance
+from curation.pipeline.ingest_step import ingest_shard
 from curation.pipeline.instances import Instance
-from curation.pipeline.progress import BEGINNING, OUTSIDE, PIXELS, Progress
-from curation.pipeline.stage import ERROR, Shard, Stage, run_stage, with_identity
-from curation.pipeline.tasks import StepResult, Task, TaskResult, WorkerSpec
-from curation.tables import (
-    IMAGE_ROW_GROUP,
-    create_table,
-    from_parquet,
-    read_table,
-    write_table,
+from curation.pipeline.progress import BEGINNING, Progress
+from curation.pipeline.shard_step import (
+    IDENTITY_NAMES,
+    ShardStep,
+    image_columns,
+    input_table,
+    live,
+    write_step,
 )
+from curation.pipeline.slices import Marks, Views, decode, image_slices, slice_rows, view_of
+from curation.pipeline.stage import Shard, Stage, run_stage, with_identity
+from curation.pipeline.tasks import StepResult, Task, TaskResult, WorkerSpec
+from curation.pipeline.trouble import Trouble
+from curation.tables import read_table
 from schemas import dataset as paths
-from schemas.columns import IDENTITY
-from schemas.error_codes import error_code
-from schemas.images import IMAGES
-
-SLICE_ROWS = 2 * IMAGE_ROW_GROUP
-"""Rows decoded at a time: bounds the memory that views take, whatever the shard's size."""
-
-FULL_SLICE_ROWS = 8
-"""The same for stages that see pictures in full: up to 192 MB each."""
-
-Marks = Mapping[tuple[int, int], str]
-"""(step index or `PIXELS`, row) -> `code: text` for rows over which a process has died."""
-
-_IDENTITY_NAMES = [f.name for f in IDENTITY]
-log = logging.getLogger("longtail.worker")
-
-
-@dataclass
-class _Step:
-    """A row-local step while its shard is being worked on."""
-
-    index: int
-    instance: Instance
-    stage: Stage[Any]
-    spec: int | None
-    parts: list[pa.Table] = field(default_factory=list)
-    seconds: float = 0.0
-    failure: StepResult | None = None
 
 
 class Executor:
@@ -87,7 +55,7 @@ class Executor:
         self.progress = progress
         self.dataset = Dataset.open(spec.dataset_url)
         self.stages: dict[str, Stage[Any]] = dict(stages or {})
-        self._hindrance = ""
+        self._trouble = Trouble()
 
     def run(self, task: Task, marks: Marks, only_row: int | None = None) -> TaskResult:
         """Do `task` and write its files.
@@ -99,14 +67,14 @@ class Executor:
                 itself crashes, times out or runs out of memory.
         """
         started = time.perf_counter()
-        self._hindrance = ""
+        self._trouble = Trouble()
         if task.kind == "shard":
             result = self._run_shard(task, marks, only_row)
         else:
             self.progress.at(0)
             result = TaskResult({task.steps[0]: self._run_whole(task)})
         seconds = time.perf_counter() - started
-        return replace(result, seconds=seconds, hindrance=self._hindrance)
+        return replace(result, seconds=seconds, hindrance=self._trouble.hindrance)
 
     # Fits and relations ------------------------------------------------------------------------
 
@@ -125,7 +93,7 @@ class Executor:
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 (becomes a charge, with the words in the log)
-            return self._trouble(instance.name, task.name, error)
+            return self._trouble.result(instance.name, task.name, error)
         return StepResult("done", num_rows, seconds=time.perf_counter() - started)
 
     # Shards ------------------------------------------------------------------------------------
@@ -143,62 +111,48 @@ class Executor:
         steps = self._set_up(task, results)
         decode_seconds = 0.0
         num_rows = 0
-        if steps:
+        inputs = self._read_inputs(task.shard, steps)
+        if wanting := live(steps):
             try:
-                self.progress.at(steps[0].index)
-                inputs = self._read_inputs(task.shard, steps)
-                for part in self._small_slices(task.shard, images, steps, only_row):
+                self.progress.at(wanting[0].index)
+                columns, rows = image_columns(wanting), slice_rows(self._specs)
+                for part in image_slices(self.dataset, task.shard, images, columns, rows, only_row):
                     num_rows += len(part)
                     decode_seconds += self._run_slice(task.shard, part, inputs, steps, marks)
+                    if not live(steps):
+                        break
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 (becomes a charge against the first)
-                for step in steps:
-                    step.failure = StepResult("skipped")
-                steps[0].failure = self._trouble(steps[0].instance.name, task.name, error)
-        for step in steps:
-            if only_row is not None:
-                results[step.instance.name] = StepResult("skipped")
-            else:
-                self.progress.at(step.index)
-                results[step.instance.name] = self._finish(task.shard, step, num_rows)
+                self._charge_first(live(steps), task, error)
+        if only_row is not None:
+            results |= {step.instance.name: StepResult("skipped") for step in steps}
+        else:
+            results |= self._finish(task.shard, steps, num_rows)
         self.progress.at(len(task.steps))
         return TaskResult(results, decode_seconds=decode_seconds)
 
     def _ingest(self, task: Task, shard: int) -> tuple[pa.Table | None, StepResult]:
-        started = time.perf_counter()
-        path = paths.images_path(shard)
+        assert task.work_list is not None
+        assert self.spec.source is not None
         try:
-            if self.dataset.store.exists(path):
-                return None, self._standing(path)  # made before this task's process died
-            assert task.work_list is not None
-            rows = self.dataset.read_list(*task.work_list)
-            rows = rows.filter(pc.equal(rows["shard"], shard))
-            assert self.spec.source is not None
-            images = make_image_shard(rows, self.spec.source, read_tombstones(self.dataset))
-            if len(images) != len(rows):
-                message = f"ingest: {len(rows)} files listed, {len(images)} rows made"
-                raise ConservationError(message)
-            if not create_table(self.dataset.store, path, images):
-                return None, self._standing(path)
+            return ingest_shard(self.dataset, self.spec.source, shard, task.work_list)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 (becomes a charge, with the words in the log)
-            return None, self._trouble(paths.IMAGES, task.name, error)
-        errors = _count_errors(images["source_error"])
-        return images, StepResult("done", len(images), errors, time.perf_counter() - started)
+            return None, self._trouble.result(paths.IMAGES, task.name, error)
 
-    def _standing(self, path: str) -> StepResult:
-        """Answer for an image shard that is there: the first one stands, whoever made it.
+    def _charge_first(self, steps: Sequence[ShardStep], task: Task, error: Exception) -> None:
+        """Charge trouble with the images, which all steps need, to the first of them."""
+        for step in steps:
+            step.failure = StepResult("skipped")
+        for step in steps[:1]:
+            assert task.shard is not None
+            file = paths.images_path(task.shard)
+            step.failure = self._trouble.result(step.instance.name, task.name, error, file)
 
-        Two writers differ at most in rows with passing errors. Had the second one replaced the
-        file, stages that read the first would not fit to it.
-        """
-        source_error = read_table(self.dataset.store, path, ["source_error"])["source_error"]
-        return StepResult("done", len(source_error), _count_errors(source_error))
-
-    def _set_up(self, task: Task, results: dict[str, StepResult]) -> list[_Step]:
-        steps: list[_Step] = []
+    def _set_up(self, task: Task, results: dict[str, StepResult]) -> list[ShardStep]:
+        steps: list[ShardStep] = []
         specs: list[pixels.PixelSpec] = []
         for index, name in enumerate(task.steps):
             if name == paths.IMAGES:
@@ -212,16 +166,14 @@ class Executor:
                 stage = self._stage(instance)
             except MemoryError:
                 raise
-            except Exception as error:
-                log.warning("%s cannot be set up: %s", name, error, exc_info=error)
-                self._hindrance = self._hindrance or setup_hindrance(name, error)
-                results[name] = StepResult("skipped")
+            except Exception as error:  # noqa: BLE001 (becomes a sentence)
+                results[name] = self._trouble.of_setup(name, error)
                 continue
             spec = stage.pixels()
             if spec is not None and spec not in specs:
                 specs.append(spec)
             position = specs.index(spec) if spec is not None else None
-            steps.append(_Step(index, instance, stage, position))
+            steps.append(ShardStep(index, instance, stage, position))
         self._specs = specs
         return steps
 
@@ -236,90 +188,64 @@ class Executor:
             self.stages[key] = stage
         return self.stages[key]
 
-    def _read_inputs(self, shard: int, steps: Sequence[_Step]) -> dict[str, pa.Table]:
-        """Read, for each instance outside this task, the columns that the steps want."""
+    def _read_inputs(self, shard: int, steps: Sequence[ShardStep]) -> dict[str, pa.Table]:
+        """Read, for each instance outside this task, the columns that the steps want.
+
+        A file that cannot be read is charged to the steps that read it, and to no other.
+        """
         own = {step.instance.name for step in steps}
         wanted: dict[str, set[str]] = {}
+        readers: dict[str, list[ShardStep]] = {}
         for step in steps:
-            for logical in step.stage.reads():
-                owner, column = step.instance.source_of(logical)
+            for _, owner, column in step.sources():
                 if owner not in own and owner != paths.IMAGES:
                     wanted.setdefault(owner, set()).add(column)
-        return {
-            owner: read_table(
-                self.dataset.store,
-                paths.instance_path(owner, self.spec.instance(owner).fingerprint, shard),
-                [*_IDENTITY_NAMES, *sorted(columns)],
-            )
-            for owner, columns in wanted.items()
-        }
-
-    def _small_slices(
-        self, shard: int, images: pa.Table | None, steps: Sequence[_Step], only_row: int | None
-    ) -> Iterator[pa.Table]:
-        """Yield slices whose views fit into memory."""
-        full = any(spec.fit == "full" for spec in self._specs)
-        num_rows = FULL_SLICE_ROWS if full else SLICE_ROWS
-        for part in self._slices(shard, images, steps, only_row):
-            for start in range(0, len(part), num_rows):
-                yield part.slice(start, num_rows)
-
-    def _slices(
-        self, shard: int, images: pa.Table | None, steps: Sequence[_Step], only_row: int | None
-    ) -> Iterator[pa.Table]:
-        """Yield the image rows of a shard, with the columns that are wanted, a slice at a time."""
-        if only_row is not None and images is not None:
-            yield images.slice(only_row, 1)
-        elif images is not None:
-            for start in range(0, len(images), SLICE_ROWS):
-                yield images.slice(start, SLICE_ROWS)
-        else:
-            wanted = set(_IDENTITY_NAMES)
-            if any(step.spec is not None for step in steps):
-                wanted |= set(LOAD_COLUMNS)
-            for step in steps:
-                reads = [name.partition(".") for name in step.stage.reads()]
-                wanted |= {column for owner, _, column in reads if owner == paths.IMAGES}
-            names = [name for name in IMAGES.names if name in wanted]
-            with self.dataset.store.open(paths.images_path(shard)) as file:
-                parquet = pq.ParquetFile(file)
-                per_slice = SLICE_ROWS // IMAGE_ROW_GROUP
-                for first in range(0, parquet.num_row_groups, per_slice):
-                    groups = range(first, min(first + per_slice, parquet.num_row_groups))
-                    if only_row is None:
-                        yield from_parquet(file, names, groups)
-                    elif only_row // IMAGE_ROW_GROUP in groups:
-                        part = from_parquet(file, names, groups)
-                        yield part.slice(only_row - first * IMAGE_ROW_GROUP, 1)
+                    readers.setdefault(owner, []).append(step)
+        inputs: dict[str, pa.Table] = {}
+        for owner, columns in wanted.items():
+            path = paths.instance_path(owner, self.spec.instance(owner).fingerprint, shard)
+            self.progress.at(readers[owner][0].index)
+            try:
+                inputs[owner] = read_table(
+                    self.dataset.store, path, [*IDENTITY_NAMES, *sorted(columns)]
+                )
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 (becomes a charge against the readers)
+                for step in live(readers[owner]):
+                    where = f"shard {shard}"
+                    step.failure = self._trouble.result(step.instance.name, where, error, path)
+        return inputs
 
     def _run_slice(
         self,
         shard: int,
         images: pa.Table,
         inputs: Mapping[str, pa.Table],
-        steps: Sequence[_Step],
+        steps: Sequence[ShardStep],
         marks: Marks,
     ) -> float:
         started = time.perf_counter()
-        identity = images.select(_IDENTITY_NAMES)
-        rows = identity["row"].to_pylist()
-        views = self._decode(images, rows, marks) if self._specs else []
+        identity = images.select(IDENTITY_NAMES)
+        is_seen = any(step.spec is not None for step in live(steps))
+        views: Views = []
+        if is_seen:
+            protocols = reading_protocols(self.spec.source)
+            views = decode(images, self._specs, protocols, marks, self.progress)
         decode_seconds = time.perf_counter() - started
         done: dict[str, pa.Table] = {}
-        for step in steps:
-            if step.failure is not None:
-                continue
+        for step in live(steps):
             begun = time.perf_counter()
             self.progress.at(step.index)
-            if any(name in step.instance.inputs.values() for name in self._failed(steps)):
+            if step.reads_any({s.instance.name for s in steps if s.failure is not None}):
                 step.failure = StepResult("skipped")
                 continue
             try:
-                table = _input_table(step, identity, images, inputs, done, rows)
+                table = input_table(step, identity, images, inputs, done)
                 part = Shard(
                     shard,
                     table,
-                    None if step.spec is None else _view_of(views, step.spec),
+                    None if step.spec is None else view_of(views, step.spec),
                     self.progress.row,
                 )
                 own = {row: text for (index, row), text in marks.items() if index == step.index}
@@ -327,7 +253,7 @@ class Executor:
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 (becomes a charge)
-                step.failure = self._trouble(step.instance.name, f"shard {shard}", error)
+                step.failure = self._trouble.result(step.instance.name, f"shard {shard}", error)
                 continue
             finally:
                 step.seconds += time.perf_counter() - begun
@@ -336,101 +262,31 @@ class Executor:
             step.parts.append(named)
         return decode_seconds
 
-    def _failed(self, steps: Sequence[_Step]) -> set[str]:
-        return {step.instance.name for step in steps if step.failure is not None}
+    def _finish(
+        self, shard: int, steps: Sequence[ShardStep], num_rows: int
+    ) -> dict[str, StepResult]:
+        """Write the steps' files, or say why there is none.
 
-    def _decode(
-        self, images: pa.Table, rows: Sequence[int], marks: Marks
-    ) -> list[list[pixels.View | str]]:
-        """Return, for each row, its view or error for every spec that is due."""
-        protocols = reading_protocols(self.spec.source)
-        self.progress.at(PIXELS)
-        data = load_bytes(images, protocols)
-        views: list[list[pixels.View | str]] = []
-        for row, content in zip(rows, data, strict=True):
-            mark = marks.get((PIXELS, row))
-            self.progress.at(PIXELS, row)
-            if mark is not None:
-                views.append([mark] * len(self._specs))
-            elif isinstance(content, str):
-                views.append([content] * len(self._specs))
+        Only what was computed from values that are on disk is written: where the file of another
+        worker stands, with other values, the steps after it go again and read those.
+        """
+        results: dict[str, StepResult] = {}
+        elsewhere: set[str] = set()  # what has other values on disk than in this task, or none
+        for step in steps:
+            name = step.instance.name
+            self.progress.at(step.index)
+            is_own = False
+            if step.failure is not None:
+                results[name] = step.failure
+            elif step.reads_any(elsewhere):
+                results[name] = StepResult("skipped")
             else:
-                views.append(pixels.views(content, self._specs))
-        self.progress.at(PIXELS, OUTSIDE)
-        return views
-
-    def _finish(self, shard: int, step: _Step, num_rows: int) -> StepResult:
-        """Write a step's file, or say why there is none."""
-        name = step.instance.name
-        if step.failure is not None:
-            return step.failure
-        schema = step.instance.disk_schema()
-        metadata = {"table": name, "stage": step.stage.name}
-        schema = schema.with_metadata(metadata)
-        fingerprint = step.instance.fingerprint
-        try:
-            table = pa.concat_tables(step.parts) if step.parts else schema.empty_table()
-            table = pa.Table.from_arrays(table.combine_chunks().columns, schema=schema)
-            if len(table) != num_rows:
-                message = f"{name}, shard {shard}: {num_rows} rows in, {len(table)} rows out"
-                raise ConservationError(message)
-            write_lineage(self.dataset, step.instance)
-            write_table(self.dataset.store, paths.instance_path(name, fingerprint, shard), table)
-        except MemoryError:
-            raise
-        except Exception as error:  # noqa: BLE001 (becomes a charge)
-            return self._trouble(name, f"shard {shard}", error)
-        errors = _count_errors(table[f"{name}_{ERROR}"])
-        return StepResult("done", len(table), errors, step.seconds)
-
-    def _trouble(self, step: str, where: str, error: Exception) -> StepResult:
-        """Turn an exception into a charge, or into the task's hindrance if no shard is at fault."""
-        log.warning("%s, %s: %s", step, where, error, exc_info=error)
-        if sentence := hindrance(f"{step}, {where}", error):
-            self._hindrance = self._hindrance or sentence
-            return StepResult("skipped")
-        code = "contract" if isinstance(error, ContractError) else "exception"
-        return StepResult("failed", code=code, text=f"{type(error).__name__}: {error}"[:1000])
-
-
-def write_lineage(dataset: Dataset, instance: Instance) -> None:
-    """Write `stage.json` of a configured stage unless it is there."""
-    name = f"{paths.instance_folder(instance.name, instance.fingerprint)}/stage.json"
-    if not dataset.store.exists(name):
-        dataset.store.create(name, pretty_json(instance.lineage()))
-
-
-def _view_of(views: list[list[pixels.View | str]], spec: int) -> Any:
-    return lambda position: views[position][spec]
-
-
-def _input_table(
-    step: _Step,
-    identity: pa.Table,
-    images: pa.Table,
-    inputs: Mapping[str, pa.Table],
-    done: Mapping[str, pa.Table],
-    rows: Sequence[int],
-) -> pa.Table:
-    """Put together the columns that a stage reads, under their logical names."""
-    table = identity
-    for logical in step.stage.reads():
-        owner, column = step.instance.source_of(logical)
-        if owner == paths.IMAGES:
-            values = images[column]
-        elif owner in done:
-            values = done[owner][column]
-        else:
-            start = rows[0] if rows else 0
-            upstream = inputs[owner].slice(start, len(rows))
-            if upstream["image_id"].combine_chunks() != identity["image_id"].combine_chunks():
-                message = f"{step.instance.name}: {owner} holds other rows than images"
-                raise ContractError(message)
-            values = upstream[column]
-        table = table.append_column(logical, values)
-    return table
-
-
-def _count_errors(column: pa.ChunkedArray) -> dict[str, int]:
-    counts = Counter(error_code(text) for text in column.to_pylist() if text is not None)
-    return dict(sorted(counts.items()))
+                try:
+                    results[name], is_own = write_step(self.dataset, shard, step, num_rows)
+                except MemoryError:
+                    raise
+                except Exception as error:  # noqa: BLE001 (becomes a charge)
+                    results[name] = self._trouble.result(name, f"shard {shard}", error)
+            if not is_own:
+                elsewhere.add(name)
+        return results

@@ -4,6 +4,7 @@ The artefact is written first and the pin last, by exclusive create: of two runs
 same time, one pin stands and both go on with it.
 """
 
+import itertools
 import json
 from collections.abc import Mapping
 
@@ -32,19 +33,38 @@ def find_pin(dataset: Dataset, fit_key: str) -> str | None:
 def read_artifact(dataset: Dataset, instance: str, digest: str) -> dict[str, bytes]:
     """Read a fitted artefact's files and check them against their digest.
 
+    An instance that was renamed after its fit goes on with its artefact: the digest says what it
+    is, and it lies below the name that the pin keeps. So other instances' folders are looked in
+    where the own one has it not.
+
     Raises:
         DatasetError: Files are missing or were changed.
     """
-    folder = paths.artifact_folder(instance, digest)
-    files = {name: dataset.store.read(f"{folder}/{name}") for name in dataset.store.names(folder)}
-    if digest_files(files) != digest:
-        message = (
-            f"{dataset.store.url}/{folder}: the artefact is missing or was changed; restore it, "
-            f"name another one with `stages.{instance}.artifact` in the pipeline, or delete its "
-            "file in pins/ to fit anew"
-        )
-        raise DatasetError(message)
-    return files
+    own = paths.artifact_folder(instance, digest)
+    others = (paths.artifact_folder(n, digest) for n in dataset.store.names("artifacts"))
+    wrong = []
+    for folder in itertools.chain([own], (other for other in others if other != own)):
+        names = dataset.store.names(folder)
+        files = {name: dataset.store.read(f"{folder}/{name}") for name in names}
+        if digest_files(files) == digest:
+            return files
+        if files:
+            wrong.append(folder)
+    refit = ", ".join([*wrong, *_pins_of(dataset, digest)])
+    what = f"{wrong[0]}: the artefact was changed" if wrong else f"{own}: the artefact is missing"
+    message = (
+        f"{dataset.store.url}/{what}; restore it, or name another one with "
+        f"`stages.{instance}.artifact` in the pipeline"
+    )
+    if refit:
+        message += f", or delete {refit} to fit anew"
+    raise DatasetError(message)
+
+
+def _pins_of(dataset: Dataset, digest: str) -> list[str]:
+    """Return the files of the pins that name an artefact."""
+    pins = [f"pins/{name}" for name in dataset.store.names("pins")]
+    return [pin for pin in pins if json.loads(dataset.store.read(pin))["digest"] == digest]
 
 
 def run_fit(dataset: Dataset, instance: Instance, instances: Mapping[str, Instance]) -> int:

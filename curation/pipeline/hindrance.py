@@ -8,6 +8,7 @@ where it does not pass.
 import errno
 
 from curation.errors import LongtailError, StorageError, UsageError
+from curation.urls import redacted
 
 AGAIN = "then run the same command again: finished shards are kept"
 
@@ -38,7 +39,7 @@ def hindrance(where: str, error: Exception) -> str:
     add up, a file that is missing or no Parquet. They are charges.
     """
     if isinstance(error, StorageError | UsageError):
-        return f"{where}: {error}"
+        return redacted(f"{where}: {error}")
     passing = isinstance(error, ConnectionError | TimeoutError)
     if passing or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE):
         return f"{where}: {_words(error)}; mend that, {AGAIN}"
@@ -48,9 +49,9 @@ def hindrance(where: str, error: Exception) -> str:
 def setup_hindrance(instance: str, error: Exception) -> str:
     """Return the sentence for a stage whose `setup` raised: no shard was in hand."""
     if isinstance(error, LongtailError):
-        return f"{instance} cannot be set up: {error}"
+        return redacted(f"{instance} cannot be set up: {error}")
     return f"{instance} cannot be set up: {_words(error)}; mend that, {AGAIN}"
 
 
 def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:1000]
+    return redacted(f"{type(error).__name__}: {error}")[:1000]  # half a URL hides its secret

@@ -132,4 +132,3 @@ def _size(pool: Pool) -> int:
     if pool.max_workers is not None:
         return pool.max_workers
     return (os.cpu_count() or 1) if pool.name == CPU_POOL else pool.min_workers
-

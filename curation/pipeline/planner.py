@@ -39,7 +39,10 @@ class Planner:
         self._source = None if config.source is None else config.source.name
         self._by_name = {instance.name: instance for instance in instances}
         self._listed: dict[int, ListedShard] = {}
+        self._unlisted: list[int] = []
         for state in dataset.ingests():
+            if state.done is None:
+                self._unlisted.append(state.seq)
             for number in state.lists:
                 self._listed.update(listed_in(dataset, state.seq, number))
         self.listed = sorted(self._listed)
@@ -149,7 +152,9 @@ class Planner:
             return StepPlan(instance.name, "", "blocked", why, blocked=shards)
         state: State = "after fit"
         why = "its model is fitted first"
-        if fit == "no rows":
+        if fit == "later" and (missing := self._comes_elsewhere()):
+            state, why = "after shards", f"its fit needs every shard, and {missing}"
+        elif fit == "no rows":
             state, why = "after shards", f"no row has {' and '.join(_fit_reads(instance))} yet"
         return StepPlan(instance.name, "", state, why, shards, self._count_rows(shards))
 
@@ -194,7 +199,21 @@ class Planner:
     def _inputs_complete(self, instance: Instance) -> bool:
         """Say whether no shard that it reads is still to be made (given-up ones are left out)."""
         names = (paths.IMAGES, *instance.inputs.values())
-        return all(name in self._present and not self._coming[name] for name in names)
+        is_here = all(name in self._present and not self._coming[name] for name in names)
+        return is_here and not self._comes_elsewhere()
+
+    def _comes_elsewhere(self) -> str:
+        """Say which shards are still to come that this plan cannot make; empty if there are none.
+
+        A fit without them would be pinned on part of the data for good.
+        """
+        if self._unlisted:
+            return f"ingest {self._unlisted[0]} has not listed all of its source"
+        if foreign := self._blocked[paths.IMAGES]:
+            source = self._listed[min(foreign)].source
+            count = f"{len(foreign)} shard{'s' if len(foreign) > 1 else ''}"
+            return f"{count} listed from {source!r}, another source, not yet taken in"
+        return ""
 
     # Relations ---------------------------------------------------------------------------------
 
@@ -205,7 +224,8 @@ class Planner:
         num_rows = self._count_rows(self._present[paths.IMAGES])
         fingerprint = instance.fingerprint
         if not self._inputs_complete(instance):
-            why = "it needs every shard of what it reads"
+            missing = self._comes_elsewhere()
+            why = "it needs every shard of what it reads" + (f", and {missing}" if missing else "")
             return StepPlan(name, fingerprint, "after shards", why, num_rows=num_rows)
         blocks = self._blocks_of(instance)
         if not blocks:

@@ -83,6 +83,8 @@ class Waves:
                     plan = replace(plan, tasks=(), wave="rows")
                 else:
                     feed = None
+                    if not plan.is_complete:
+                        continue  # what waited for the end of the listing may be due now
             if plan.is_empty and feed is None:
                 break
             keys = tuple(task.key for task in plan.tasks)

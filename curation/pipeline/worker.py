@@ -69,7 +69,8 @@ class ShardWorker:
         in a new child, since a person, the kernel's out-of-memory killer or a busy machine may have
         caused it. If the row fails alone too, it costs that row of that step (of all steps with
         pixels during the shared decode). Trouble outside the row loop, or too much of it, fails the
-        step that was running. Trouble before any step began is a hindrance.
+        step that was running. Trouble before any step began is a hindrance. So is a fit or a
+        relation that needs more memory: another try would not give it more.
 
         All this together takes `spec.task_timeout_s` at most, and a moment to end the child. Only
         a child that has to be started for the task has `START_TIMEOUT_S` of its own: a worker's
@@ -92,6 +93,8 @@ class ShardWorker:
                 if not is_new and outcome.step == len(task.steps) and outcome.kind == "crashed":
                     continue  # it was killed while it had nothing to do
                 return self._not_begun(spec, task, outcome, last)
+            if outcome.kind == "memory" and task.kind != "shard":
+                return self._hindered(task, self._too_large(task))
             last = outcome
             if outcome.row == OUTSIDE or len(marks) >= MAX_MARKS:
                 return self._charged(task, outcome)
@@ -253,6 +256,14 @@ class ShardWorker:
     def _hindered(self, task: Task, text: str) -> TaskResult:
         steps = {name: StepResult("skipped") for name in task.steps}
         return TaskResult(steps, restarts=self._restarts, hindrance=text)
+
+    def _too_large(self, task: Task) -> str:
+        """Word that a fit or a relation, which sees many shards at once, needs more memory."""
+        limit_mb = self.memory_bytes >> 20
+        return (
+            f"{task.steps[0]}, {task.name}: needs more than {limit_mb} MB, for all its rows "
+            f"together: raise run.memory_bytes ({limit_mb} MB), {AGAIN}"
+        )
 
     def _not_begun(
         self, spec: WorkerSpec, task: Task, trouble: _Trouble, last: _Trouble | None

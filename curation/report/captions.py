@@ -13,7 +13,7 @@ LONGEST_CAPTION = 700
 _WORDS = ("caption", "captions")
 """A column is called so, or a stage whose columns of text are captions."""
 
-_FACTS = ("error", "language", "variant", "model", "finish_reason")
+_FACTS = ("error", "language", "variant", "model", "status", "finish_reason")
 """Columns of a captioner that say something of a caption and are none."""
 
 

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from curation import duck
+from curation.report.category_names import CategoryNames, read_names
 from curation.report.source import Source
 from curation.snapshot.manifest import SnapshotManifest
 
@@ -34,11 +35,6 @@ class Category:
     before: int
     kept: int
     draws: int
-
-    @property
-    def top(self) -> str:
-        """The first name of the path: its category right below the root."""
-        return self.path.split("/", 1)[0]
 
     @property
     def rate(self) -> float:
@@ -79,6 +75,7 @@ class Categories:
         middle: Leaves listed on request.
         tail: Leaves listed last.
         num_skipped: Leaves between that are not listed at all.
+        names: What they are called.
     """
 
     leaves: tuple[Category, ...]
@@ -89,6 +86,7 @@ class Categories:
     middle: tuple[Category, ...]
     tail: tuple[Category, ...]
     num_skipped: int
+    names: CategoryNames = field(default_factory=CategoryNames)
 
     @property
     def shown(self) -> tuple[Category, ...]:
@@ -132,6 +130,7 @@ def make_categories(source: Source) -> Categories | None:
         tuple(shown),
         tuple(tail),
         len(middle) - len(shown),
+        read_names(source),
     )
 
 

@@ -1,7 +1,7 @@
 """The pictures of a report: kept by category, left out by reason, duplicates by group."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from curation import duck
 from curation.pixels import PixelSpec
@@ -44,14 +44,13 @@ class Gallery:
     """All pictures.
 
     Attributes:
-        kept: (category path, tile), from the largest category to the smallest; of all images where
-            there is no snapshot.
+        kept: From the largest category to the smallest; of all images where there is no snapshot.
         excluded: In the order of the funnel.
         duplicates: The largest groups first, then drawn ones.
         chips: Category path -> small squares.
     """
 
-    kept: tuple[tuple[str, Tile], ...]
+    kept: tuple[Tile, ...]
     excluded: tuple[Excluded, ...]
     duplicates: tuple[Duplicates, ...]
     chips: Mapping[str, tuple[Tile, ...]]
@@ -88,10 +87,16 @@ def make_gallery(source: Source, funnel: Funnel | None, categories: Categories |
     excluded = []
     for step, places in choice.excluded:
         columns = _columns(source, step)
-        tiles = tuple(makers.tile(place, makers.values(place, columns)) for place in places)
-        excluded.append(Excluded(step, tiles))
+        tiles = [makers.tile(place, makers.values(place, columns)) for place in places]
+        if step.reason == why.UNSAMPLED and not step.sql:
+            paths = [makers.category(place) for place in places]
+            tiles = [_told(t, path, categories) for t, path in zip(tiles, paths, strict=True)]
+        excluded.append(Excluded(step, tuple(tiles)))
     return Gallery(
-        tuple((path, makers.tile(place, makers.usual(place))) for path, place in choice.kept),
+        tuple(
+            _told(makers.tile(place, makers.usual(place)), path, categories)
+            for path, place in choice.kept
+        ),
         tuple(excluded),
         tuple(_duplicates(makers, group) for group in choice.duplicates),
         {
@@ -99,6 +104,13 @@ def make_gallery(source: Source, funnel: Funnel | None, categories: Categories |
             for path, places in choice.chips.items()
         },
     )
+
+
+def _told(tile: Tile, path: str, categories: Categories | None) -> Tile:
+    """Return a tile that says its category, where the report has categories."""
+    if categories is None or not path:
+        return tile
+    return replace(tile, category=categories.names.full(path), category_path=path)
 
 
 def _choose(source: Source, funnel: Funnel | None, categories: Categories | None) -> _Choice:
@@ -185,7 +197,7 @@ def _columns(source: Source, step: Step) -> tuple[str, ...]:
     if not step.sql:
         usual = {
             why.DUPLICATE: (("dedup", "method"), ("dedup", "distance")),
-            why.UNSAMPLED: (("categorize", "path"), ("aesthetic", "score")),
+            why.UNSAMPLED: (("aesthetic", "score"),),
         }.get(step.reason, ())
         columns = [source.column(*names) for names in usual]
         return tuple(column for column in columns if column is not None)

@@ -69,6 +69,7 @@ def _environment() -> jinja2.Environment:
         "short": wording.shortened,
         "name": wording.last_name,
         "seconds": wording.duration,
+        "title": wording.title,
         "xy": wording.coordinate,
         "plural": wording.plural,
     }

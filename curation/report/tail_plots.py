@@ -6,12 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curation.report.categories import Categories, Category
+from curation.report.category_names import CategoryNames
+from curation.report.wording import ELLIPSIS, fitting
 
 FLOW_WIDTH = 1200.0
 _TOP, _BOTTOM = 26.0, 164.0
 _STRIP = 26.0
 FLOW_HEIGHT = _BOTTOM + _STRIP
 _MAX_FLOWS = 160
+_MARGIN = 10.0
+"""Of a label and the edges of its strip, both together."""
+
+_WIDE = 60.0
+"""Room for a beginning that says something."""
+
 _SHADES = 8
 
 RANK_WIDTH, RANK_HEIGHT = 660.0, 290.0
@@ -25,7 +33,10 @@ class Flow:
     """One category, or several small ones, as a ribbon between two strips.
 
     Attributes:
-        label: Its name.
+        path: The category; the largest of several.
+        title: Its name and path, or how many there are.
+        label_before: What of its name fits into the upper strip.
+        label_after: What of it fits into the lower strip.
         before: Images.
         draws: Draws.
         shade: 0 at the head to 7 at the tail.
@@ -36,7 +47,10 @@ class Flow:
         ribbon: Path of the band between them.
     """
 
-    label: str
+    path: str
+    title: str
+    label_before: str
+    label_after: str
     before: int
     draws: int
     shade: int
@@ -88,15 +102,18 @@ def draw_flows(categories: Categories) -> tuple[Flow, ...]:
     """Lay out the ribbons, the largest category at the left; none where nothing was drawn."""
     if categories.after is None or not categories.after.total:
         return ()
-    parts = _parts(categories.leaves)
+    parts = _parts(categories)
     flows = []
     start = end = 0.0
-    for number, (label, before, draws) in enumerate(parts):
+    for number, (path, title, before, draws) in enumerate(parts):
         wide = FLOW_WIDTH * before / categories.before.total
         narrow = FLOW_WIDTH * draws / categories.after.total
         flows.append(
             Flow(
-                label,
+                path,
+                title,
+                _label(categories.names, path, wide),
+                _label(categories.names, path, narrow),
                 before,
                 draws,
                 min(_SHADES - 1, number * _SHADES // len(parts)),
@@ -111,27 +128,50 @@ def draw_flows(categories: Categories) -> tuple[Flow, ...]:
     return tuple(flows)
 
 
-def _parts(leaves: Sequence[Category]) -> list[tuple[str, int, int]]:
-    """Return (label, before, draws) of the top categories where the tree has several levels."""
-    tops: dict[str, list[int]] = {}
-    for leaf in leaves:
-        counts = tops.setdefault(leaf.top, [0, 0])
-        counts[0] += leaf.before
-        counts[1] += leaf.draws
-    parts = sorted(
-        ((top, before, draws) for top, (before, draws) in tops.items()),
-        key=lambda part: (-part[1], part[0]),
-    )
+def _parts(categories: Categories) -> list[tuple[str, str, int, int]]:
+    """Return (path, title, before, draws) of the deepest level that has few enough categories."""
+    leaves, names = categories.leaves, categories.names
+    depth = max(leaf.path.count("/") for leaf in leaves) + 1
+    parts = _level(leaves, depth)
+    while len(parts) > _MAX_FLOWS and depth > 1:
+        depth -= 1
+        parts = _level(leaves, depth)
     if len(parts) <= _MAX_FLOWS:
-        return parts
+        return [(path, names.title(path), before, draws) for path, before, draws in parts]
     # Neighbours in rank are joined, so that the tail keeps its share of the width.
     bounds = [number * len(parts) // _MAX_FLOWS for number in range(_MAX_FLOWS + 1)]
     joined = []
     for low, high in itertools.pairwise(bounds):
         group = parts[low:high]
-        label = group[0][0] if len(group) == 1 else f"{len(group)} categories from {group[0][0]}"
-        joined.append((label, sum(p[1] for p in group), sum(p[2] for p in group)))
+        path = group[0][0]
+        title = names.title(path)
+        if len(group) > 1:
+            title = f"{len(group)} categories from {title}"
+        joined.append((path, title, sum(p[1] for p in group), sum(p[2] for p in group)))
     return joined
+
+
+def _level(leaves: Sequence[Category], depth: int) -> list[tuple[str, int, int]]:
+    """Return (path, before, draws) of the categories of a level, the largest first."""
+    counts: dict[str, tuple[int, int]] = {}
+    for leaf in leaves:
+        path = "/".join(leaf.path.split("/", depth)[:depth])
+        before, draws = counts.get(path, (0, 0))
+        counts[path] = (before + leaf.before, draws + leaf.draws)
+    return sorted(
+        ((path, before, draws) for path, (before, draws) in counts.items()),
+        key=lambda part: (-part[1], part[0]),
+    )
+
+
+def _label(names: CategoryNames, path: str, width: float) -> str:
+    """Return the whole name where it fits, else the own one, or in a wide band its beginning."""
+    room = width - _MARGIN
+    for name in (names.full(path), names.own(path)):
+        label = fitting(name, room)
+        if label and not label.endswith(ELLIPSIS):
+            return label
+    return label if room >= _WIDE else ""
 
 
 def _ribbon(a: float, b: float, c: float, d: float) -> str:
@@ -180,7 +220,7 @@ def draw_ranks(categories: Categories) -> RankPlot:
                     x_of(leaf.rank),
                     y_of(leaf.draws),
                     leaf.draws == 0,
-                    f"{leaf.path}: {leaf.before:,} to {leaf.draws:,}",
+                    f"{categories.names.title(leaf.path)}: {leaf.before:,} to {leaf.draws:,}",
                 )
                 for leaf in leaves
             ]

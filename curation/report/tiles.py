@@ -25,6 +25,8 @@ class Tile:
         facts: Name -> value, worded, for what stands below it.
         badge: A word that sets it apart from its neighbours; empty for none.
         captions: Texts that describe it.
+        category: Name of its category; empty where it is not shown.
+        category_path: Its path.
     """
 
     key: str
@@ -33,6 +35,8 @@ class Tile:
     facts: tuple[tuple[str, str], ...] = ()
     badge: str = ""
     captions: tuple[Caption, ...] = ()
+    category: str = ""
+    category_path: str = ""
 
     @property
     def words(self) -> str:
@@ -125,6 +129,11 @@ class TileMaker:
         row = self._rows.get(place, {})
         width, height = (row.get(name or "") for name in names)
         return () if width is None else (("", f"{width} \N{MULTIPLICATION SIGN} {height}"),)
+
+    def category(self, place: Place) -> str:
+        """Return the path of a row's category; empty without one."""
+        column = self._source.column("categorize", "path")
+        return str(self._rows.get(place, {}).get(column or "") or "")
 
     def usual(self, place: Place) -> tuple[tuple[str, str], ...]:
         """Return size and score."""

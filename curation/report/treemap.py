@@ -5,16 +5,24 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from curation.report.categories import Categories, Category
+from curation.report.category_names import CategoryNames
+from curation.report.wording import fitting
 
 WIDTH, HEIGHT = 580.0, 340.0
 MOST_GROUPS = 100
-"""Names right below the root that have a rectangle; smaller ones share one."""
+"""Categories right below the root that have a rectangle; smaller ones share one."""
 
 MOST_INSIDE = 24
 """Categories of one group that have a rectangle; smaller ones share one."""
 
+MOST_LEVELS = 4
+"""Levels that are drawn; what lies deeper lies flat in the last one."""
+
 _HEAD = 15.0
 """Height of a group's own label."""
+
+_BOLD = 1.12
+"""How much wider the letters of the first level's groups are."""
 
 _LEAST_GROUP = 40.0
 """Sides below which a group is shown as one box: smaller ones in it would be dust."""
@@ -23,8 +31,10 @@ _TINT_STEPS = (0.5, 0.8, 0.95, 1.05, 1.25, 2.0)
 """Ratios of shares at which the tint changes."""
 
 NUM_TINTS = len(_TINT_STEPS) + 1
-_LETTER = 6.3
-"""About the width of a letter of a label."""
+
+
+_Area = tuple[float, float, float, float]
+"""x, y, width and height."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,8 @@ class Box:
 
     Attributes:
         path: The category, or how many share it.
-        label: What fits of its name; empty where nothing does.
+        title: Its name and path.
+        label: What fits of its own name; empty where nothing does.
         before: Images before.
         draws: Draws after.
         tint: 0 for a share that shrank most to `NUM_TINTS - 1` for one that grew most.
@@ -42,9 +53,11 @@ class Box:
         width: In units of the drawing.
         height: Likewise.
         is_group: Whether further boxes lie on it.
+        level: 1 right below the root; how many boxes it lies in otherwise, and one.
     """
 
     path: str
+    title: str
     label: str
     before: int
     draws: int
@@ -54,11 +67,13 @@ class Box:
     width: float
     height: float
     is_group: bool = False
+    level: int = 1
 
 
 @dataclass(frozen=True)
 class _Node:
     path: str
+    title: str
     name: str
     before: int
     draws: int
@@ -75,7 +90,7 @@ class Treemaps:
 
 def draw_treemaps(categories: Categories) -> Treemaps:
     """Lay out both maps."""
-    nodes = _nodes(categories.leaves)
+    nodes = _nodes(categories.leaves, categories.names)
     after = categories.after
     scale = categories.before.total / after.total if after is not None and after.total else 0.0
     place = _Placer(scale)
@@ -92,29 +107,35 @@ class _Placer:
         self._scale = scale
 
     def boxes(self, nodes: Sequence[_Node], size: Callable[[_Node], int]) -> list[Box]:
+        """Return the boxes of the whole drawing, each before those that lie on it."""
+        return self._inside(nodes, size, (0.0, 0.0, WIDTH, HEIGHT), 1)
+
+    def _inside(
+        self, nodes: Sequence[_Node], size: Callable[[_Node], int], whole: _Area, level: int
+    ) -> list[Box]:
         found: list[Box] = []
-        for node, area in _placed(nodes, size, (0.0, 0.0, WIDTH, HEIGHT)):
+        for node, area in _placed(nodes, size, whole):
             x, y, width, height = area
             is_group = bool(node.inside) and min(width, height) > _LEAST_GROUP
-            found.append(self._box(node, area, is_group))
+            found.append(self._box(node, area, is_group, level))
             if is_group:
                 inner = (x + 2, y + _HEAD, width - 4, height - _HEAD - 2)
-                found += [self._box(n, a, False) for n, a in _placed(node.inside, size, inner)]
+                found += self._inside(node.inside, size, inner, level + 1)
         return found
 
-    def _box(self, node: _Node, area: tuple[float, float, float, float], is_group: bool) -> Box:
-        x, y, width, height = area
-        label = _fitting(node.name, width - 8) if height > _HEAD - 1 else ""
+    def _box(self, node: _Node, area: _Area, is_group: bool, level: int) -> Box:
+        _, _, width, height = area
+        room = (width - 8) / (_BOLD if is_group and level == 1 else 1)
+        label = fitting(node.name, room) if height > _HEAD - 1 else ""
         tint = NUM_TINTS // 2
         if self._scale and node.before:
             ratio = node.draws * self._scale / node.before
             tint = sum(ratio >= step for step in _TINT_STEPS)
-        return Box(node.path, label, node.before, node.draws, tint, x, y, width, height, is_group)
+        counts = (node.before, node.draws)
+        return Box(node.path, node.title, label, *counts, tint, *area, is_group, level)
 
 
-def squarify(
-    sizes: Sequence[float], area: tuple[float, float, float, float]
-) -> list[tuple[float, float, float, float]]:
+def squarify(sizes: Sequence[float], area: _Area) -> list[_Area]:
     """Divide a rectangle into parts as near to squares as a greedy choice makes them.
 
     Args:
@@ -129,7 +150,7 @@ def squarify(
     """
     x, y, width, height = area
     left = float(sum(sizes))
-    found: list[tuple[float, float, float, float]] = []
+    found: list[_Area] = []
     start = 0
     while start < len(sizes):
         short = min(width, height)
@@ -167,24 +188,37 @@ def _worst(row: Sequence[float], short: float, unit: float) -> float:
 def _placed(
     nodes: Sequence[_Node],
     size: Callable[[_Node], int],
-    area: tuple[float, float, float, float],
-) -> list[tuple[_Node, tuple[float, float, float, float]]]:
+    area: _Area,
+) -> list[tuple[_Node, _Area]]:
     seen = [node for node in nodes if size(node) > 0]
     return list(zip(seen, squarify([size(node) for node in seen], area), strict=True))
 
 
-def _nodes(leaves: Sequence[Category]) -> tuple[_Node, ...]:
-    """Return the names right below the root with the categories in them, the largest first."""
-    ordered = sorted(leaves, key=lambda leaf: leaf.top)
-    groups = []
-    for top, members in groupby(ordered, key=lambda leaf: leaf.top):
-        inside = [
-            _Node(leaf.path, leaf.path.removeprefix(f"{top}/") or top, leaf.before, leaf.draws)
-            for leaf in sorted(members, key=lambda leaf: leaf.rank)
-        ]
-        is_leaf = len(inside) == 1 and inside[0].path == top
-        groups.append(_joined(top, top, inside, () if is_leaf else _few(inside, MOST_INSIDE)))
-    return _few(sorted(groups, key=lambda node: (-node.before, node.path)), MOST_GROUPS)
+def _nodes(leaves: Sequence[Category], names: CategoryNames, depth: int = 1) -> tuple[_Node, ...]:
+    """Return the categories of a level with those in them, the largest first."""
+
+    def above(leaf: Category) -> str:
+        return "/".join(leaf.path.split("/", depth)[:depth])
+
+    nodes = []
+    for path, group in groupby(sorted(leaves, key=above), key=above):
+        members = list(group)
+        is_leaf = len(members) == 1 and members[0].path == path
+        inside = () if is_leaf else _inner(members, names, depth)
+        before, draws = sum(m.before for m in members), sum(m.draws for m in members)
+        nodes.append(_Node(path, names.title(path), names.own(path), before, draws, inside))
+    nodes.sort(key=lambda node: (-node.before, node.path))
+    return _few(nodes, MOST_GROUPS if depth == 1 else MOST_INSIDE)
+
+
+def _inner(members: Sequence[Category], names: CategoryNames, depth: int) -> tuple[_Node, ...]:
+    if depth + 1 < MOST_LEVELS:
+        return _nodes(members, names, depth + 1)
+    found = [
+        _Node(m.path, names.title(m.path), names.own(m.path), m.before, m.draws)
+        for m in sorted(members, key=lambda leaf: leaf.rank)
+    ]
+    return _few(found, MOST_INSIDE)
 
 
 def _few(nodes: Sequence[_Node], most: int) -> tuple[_Node, ...]:
@@ -192,17 +226,6 @@ def _few(nodes: Sequence[_Node], most: int) -> tuple[_Node, ...]:
         return tuple(nodes)
     rest = nodes[most - 1 :]
     name = f"{len(rest):,} smaller"
-    return (*nodes[: most - 1], _joined(f"{name} categories", name, rest, ()))
-
-
-def _joined(path: str, name: str, nodes: Sequence[_Node], inside: tuple[_Node, ...]) -> _Node:
-    before, draws = sum(n.before for n in nodes), sum(n.draws for n in nodes)
-    return _Node(path, name, before, draws, inside)
-
-
-def _fitting(name: str, width: float) -> str:
-    """Return what of a name fits: all of it, its beginning, or nothing."""
-    room = int(width / _LETTER)
-    if len(name) <= room:
-        return name
-    return f"{name[: room - 1]}…" if room >= 4 else ""
+    words = f"{name} categories"
+    before, draws = sum(n.before for n in rest), sum(n.draws for n in rest)
+    return (*nodes[: most - 1], _Node(words, words, name, before, draws))

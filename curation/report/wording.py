@@ -1,7 +1,19 @@
 """Numbers and names as the page shows them."""
 
+import bisect
+import unicodedata
+
 LONGEST_NAME = 160
 """Characters of a file name or value that are shown; more is cut out of the middle."""
+
+LONGEST_TITLE = 1000
+"""Characters of what a drawing says when it is pointed at."""
+
+ELLIPSIS = "…"
+"""What stands for what was cut out."""
+
+_LETTER, _WIDE_LETTER = 6.3, 11.0
+"""About the widths of letters of a drawing's label."""
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -74,12 +86,30 @@ def shortened(text: str, longest: int = LONGEST_NAME) -> str:
     if len(text) <= longest:
         return text
     head = longest // 3
-    return f"{text[:head]}…{text[len(text) - (longest - head - 1) :]}"
+    return f"{text[:head]}{ELLIPSIS}{text[len(text) - (longest - head - 1) :]}"
 
 
 def last_name(key: str) -> str:
     """Return the last part of a path, shortened."""
     return shortened(key.rstrip("/").rsplit("/", 1)[-1], 60)
+
+
+def title(text: str) -> str:
+    """Return `text` in full but for what no name is long enough for."""
+    return shortened(text, LONGEST_TITLE)
+
+
+def fitting(text: str, width: float) -> str:
+    """Return what of a label fits into a width: all of it, its beginning, or nothing."""
+    label = printable(text[:LONGEST_TITLE])
+    used, room = 0.0, []
+    for letter in label:
+        used += _WIDE_LETTER if unicodedata.east_asian_width(letter) in "WF" else _LETTER
+        room.append(used)
+    if used <= width:
+        return label
+    letters = bisect.bisect_right(room, width - _LETTER)
+    return f"{label[:letters].rstrip()}{ELLIPSIS}" if letters >= 3 else ""
 
 
 def coordinate(value: float) -> str:

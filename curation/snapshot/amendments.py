@@ -9,7 +9,7 @@ is not finished, and forgetting the same images again finishes it.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -41,6 +41,19 @@ class Amendment(Config):
     before: str
     after: FileInfo
     tombstones: str
+
+
+@dataclass(frozen=True)
+class Amended:
+    """What a file of a snapshot was, and what it may be now, by SHA-256.
+
+    Attributes:
+        before: What was amended: the manifest's, and what earlier amendments left.
+        after: What the last amendments left.
+    """
+
+    before: frozenset[str]
+    after: frozenset[str]
 
 
 def amend_file(
@@ -78,29 +91,25 @@ def list_amendments(dataset: Dataset, snapshot: str) -> list[Amendment]:
     return found
 
 
-def amended_files(dataset: Dataset, manifest: SnapshotManifest) -> Mapping[str, tuple[FileInfo, ...]]:
-    """Return file -> what it may be now, for the files of a snapshot that were amended.
+def amended_files(dataset: Dataset, manifest: SnapshotManifest) -> dict[str, Amended]:
+    """Return file -> what it may be, for the files of a snapshot that were amended.
 
     Amendments follow one another from what the manifest says, each from what the one before it
     left; where two were made at the same time there are two ends, of which either will do.
     """
     amendments = list_amendments(dataset, manifest.id)
-    found: dict[str, tuple[FileInfo, ...]] = {}
+    found = {}
     for file in sorted({amendment.file for amendment in amendments} & manifest.files.keys()):
-        steps: dict[str, list[FileInfo]] = {}
+        steps: dict[str, set[str]] = {}
         for amendment in amendments:
             if amendment.file == file:
-                steps.setdefault(amendment.before, []).append(amendment.after)
-        ends: dict[str, FileInfo] = {}
-        seen: set[str] = set()
-        waiting = [manifest.files[file]]
+                steps.setdefault(amendment.before, set()).add(amendment.after.sha256)
+        reached: set[str] = set()
+        waiting = {manifest.files[file].sha256}
         while waiting:
-            info = waiting.pop()
-            if info.sha256 not in seen:
-                seen.add(info.sha256)
-                waiting += steps.get(info.sha256, [])
-                if info.sha256 not in steps:
-                    ends[info.sha256] = info
-        if seen != {manifest.files[file].sha256}:
-            found[file] = tuple(ends[sha256] for sha256 in sorted(ends))
+            reached |= waiting
+            waiting = {after for sha256 in waiting for after in steps.get(sha256, ())} - reached
+        passed = reached & steps.keys()
+        if passed:
+            found[file] = Amended(frozenset(passed), frozenset(reached - passed))
     return found

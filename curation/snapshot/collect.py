@@ -107,10 +107,10 @@ def collect(
     columns = {c for e in (*where, *order) for c in e.columns} | facts
     later = set(sources.roles.values()) - facts
     reader = ShardReader(dataset, sources, [*_SOURCE, *columns], relations, later)
+    lists = Lists(dataset)  # before the shards: of a run that goes on, all that is listed counts
     states = ShardStates(dataset, sources, reader.used[1:], relations)
     if not allow_pending:
-        _refuse_pending(dataset, states, reader.used)
-    lists = Lists(dataset)
+        _refuse_pending(dataset, lists, states, reader.used)
     names = why.vocabulary(reader.used, sources.upstream(reader.used[1:]), [e.name for e in where])
     reasons = Reasons(names, lists.num_rows)
     parts = []
@@ -119,7 +119,7 @@ def collect(
         check_boolean(predicates.types(), [e.name for e in where])
         check_orderable(ordering.types(), [e.name for e in order])
         shard_pass = _Pass(reader, states, sources, reasons, predicates, ordering)
-        for shard, (seq, _) in states.listed.items():
+        for shard, (seq, _) in lists.shards.items():
             listed = lists.rows(shard)
             part = shard_pass.read(shard, seq, listed, start)
             if len(part["row"]) != len(listed):
@@ -135,8 +135,10 @@ def collect(
     return rows
 
 
-def _refuse_pending(dataset: Dataset, states: ShardStates, used: Sequence[str]) -> None:
-    unfinished = [state.seq for state in dataset.ingests() if state.done is None]
+def _refuse_pending(
+    dataset: Dataset, lists: Lists, states: ShardStates, used: Sequence[str]
+) -> None:
+    unfinished = [state.seq for state in lists.ingests if state.done is None]
     if unfinished:
         message = (
             f"{dataset.store.url}: ingest {unfinished[0]} has not listed all of its source; run "
@@ -144,11 +146,11 @@ def _refuse_pending(dataset: Dataset, states: ShardStates, used: Sequence[str]) 
         )
         raise SnapshotError(message)
     for name in used:
-        found = (states.missing(name, shard) for shard in states.listed)
+        found = (states.missing(name, shard) for shard in lists.shards)
         count = sum(state is not None and state[0] == "pending" for state in found)
         if count:
             message = (
-                f"{dataset.store.url}: {name} lacks {count} of {len(states.listed)} shards; run "
+                f"{dataset.store.url}: {name} lacks {count} of {len(lists.shards)} shards; run "
                 "the pipeline to the end, or use --allow-pending to leave their rows out"
             )
             raise SnapshotError(message)

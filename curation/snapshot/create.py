@@ -97,7 +97,8 @@ def create_snapshot(
     """Decide about every row of a dataset and write the answer.
 
     Killed at any point and called again, it leaves what an uninterrupted call leaves: files are
-    whole and follow from the content, and without a manifest there is no snapshot.
+    whole and follow from the content, and without a manifest there is no snapshot. Files of the
+    same snapshot that got lost since are written again.
 
     Args:
         dataset: The dataset.
@@ -123,14 +124,25 @@ def create_snapshot(
     snapshot = content.snapshot_id()
     path = snapshot_path(snapshot, MANIFEST)
     if dataset.store.exists(path):
-        return Created(read_manifest(dataset, snapshot), False)
-    captions = CaptionReader(dataset, sources)
-    files = write_tables(dataset, snapshot, decisions, captions)
+        manifest = read_manifest(dataset, snapshot)
+        if _is_whole(dataset, manifest):
+            return Created(manifest, False)
+        files = write_tables(dataset, snapshot, decisions, CaptionReader(dataset, sources))
+        if files != manifest.files:  # the same rows, but written by another version
+            manifest = manifest.model_copy(update={"files": files})
+            dataset.store.put(path, pretty_json(manifest.model_dump(mode="json")))
+        return Created(manifest, False)
+    files = write_tables(dataset, snapshot, decisions, CaptionReader(dataset, sources))
     manifest = _manifest(
         dataset, pipeline, decisions, content, sources, previous, code_version, files
     )
     is_new = dataset.store.create(path, pretty_json(manifest.model_dump(mode="json")))
     return Created(read_manifest(dataset, snapshot), is_new)
+
+
+def _is_whole(dataset: Dataset, manifest: SnapshotManifest) -> bool:
+    files = (snapshot_path(manifest.id, name) for name in manifest.files)
+    return all(dataset.store.exists(path) for path in files)
 
 
 def _make(

@@ -159,7 +159,6 @@ class ShardStates:
         used: Sequence[str],
         relations: Mapping[str, RelationRows],
     ) -> None:
-        self.listed = dataset.listed_shards()
         self._sources = sources
         self._relations = relations
         self._there: dict[str, set[int]] = {layout.IMAGES: set(dataset.image_shards())}

@@ -9,27 +9,38 @@ from curation.snapshot.current import VANISHED, Events, hash_places
 
 
 class Lists:
-    """The frozen lists of all ingests, a list in memory at a time."""
+    """The frozen lists of all ingests, a list in memory at a time.
+
+    They are listed once, here: a run that freezes more of them meanwhile changes nothing.
+
+    Attributes:
+        ingests: The ingests, as they were found.
+        shards: Shard -> (ingest, list), in their order.
+        num_rows: Rows of all shards.
+    """
 
     _COLUMNS = ("source_name", "key", "ordinal", "shard", "row")
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._where = dataset.listed_shards()
         self._open: tuple[tuple[int, int], pa.Table] | None = None
-        self.num_rows = 0
         self._vanished: list[tuple[int, pa.Table]] = []
-        for state in dataset.ingests():
+        self.ingests = tuple(dataset.ingests())
+        self.shards: dict[int, tuple[int, int]] = {}
+        self.num_rows = 0
+        for state in self.ingests:
             for number in state.lists:
                 table = dataset.read_list(state.seq, number, [*self._COLUMNS, "change"])
                 gone = table.filter(pc.equal(table["change"], "vanished"))
                 if len(gone):
                     self._vanished.append((state.seq, gone))
                 self.num_rows += len(table) - table["shard"].null_count
+                for shard in sorted(pc.unique(table["shard"].drop_null()).to_pylist()):
+                    self.shards[shard] = (state.seq, number)
 
     def rows(self, shard: int) -> pa.Table:
         """Return the list rows of a shard, in order."""
-        at = self._where[shard]
+        at = self.shards[shard]
         if self._open is None or self._open[0] != at:
             self._open = (at, self._dataset.read_list(*at, list(self._COLUMNS)))
         table = self._open[1]

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 
 from curation.dataset import Dataset
-from curation.snapshot.amendments import amended_files
+from curation.snapshot.amendments import Amended, amended_files
 from curation.snapshot.manifest import FileInfo
 from curation.snapshot.read import find_snapshot, read_manifest, snapshot_path
 
@@ -49,7 +49,7 @@ def check_files(
     dataset: Dataset,
     folder: str,
     files: Mapping[str, FileInfo],
-    amended: Mapping[str, tuple[FileInfo, ...]],
+    amended: Mapping[str, Amended],
 ) -> list[str]:
     """Compare files with what a manifest says of them; return a sentence for each that differs.
 
@@ -68,9 +68,9 @@ def check_files(
             faults.append(f"{path}: the file is missing; make the snapshot anew")
             continue
         sha256 = hashlib.sha256(data).hexdigest()
-        if any(sha256 == known.sha256 for known in amended.get(name, (info,))):
+        if sha256 in (amended[name].after if name in amended else {info.sha256}):
             continue
-        if name in amended and sha256 == info.sha256:
+        if name in amended and sha256 in amended[name].before:
             faults.append(
                 f"{path}: an amendment was begun and not finished; run `longtail forget` again "
                 "with the same images"

@@ -23,6 +23,7 @@ import pyarrow as pa
 from stages.dedup.matchers import Index, Mask
 
 CONTENT = "images.content_sha256"
+NO_CONTENT: npt.NDArray[np.uint64] = np.empty((0, 4), ">u8")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class Groups:
 
 def content_codes(rows: pa.Table) -> Index:
     """Number the different contents; a row without content is one of its own."""
-    words = fixed_words(rows[CONTENT].combine_chunks())
+    # Not combined by Arrow, whose pool keeps what was freed.
+    words = np.concatenate([fixed_words(c) for c in rows[CONTENT].chunks] or [NO_CONTENT])
     order = np.lexsort(tuple(words.T))
     is_new = np.ones(len(words), bool)
     is_new[1:] = False

@@ -47,6 +47,21 @@ def rows_of(tables, text):
         return result.read().to_pylist()
 
 
+def test_identifiers_are_compared_wherever_the_files_are(tables):
+    """Filters and joins reach what reads the files, which compares no UUIDs if it is not DuckDB."""
+    (first, *_), count = rows_of(tables, "SELECT image_id FROM rows ORDER BY 1"), 12
+
+    one = rows_of(tables, f"SELECT shard FROM rows WHERE image_id = '{first['image_id']}'::UUID")
+    more = rows_of(
+        tables,
+        "SELECT count(*) AS n FROM rows a JOIN images b ON a.image_id = b.image_id "
+        f"WHERE a.image_id >= '{first['image_id']}'::UUID",
+    )
+
+    assert len(one) == 1
+    assert more == [{"n": count}]
+
+
 def test_offers_images_rows_instances_and_snapshots(tables):
     """Every instance is a table, and rows holds all their columns without the image bytes."""
     assert list(tables.tables) == ["images", "rows", "size", "score", "decisions", "snapshots"]

@@ -366,6 +366,19 @@ class TwinsStage(RelationStage[Config]):
         return pa.table({"group": pa.array(groups, UUID), "error": nothing}), {"edges": num_edges}
 
 
+class GreedyStage(TwinsStage):
+    """As `twins`, with more memory than there is."""
+
+    name = "greedy"
+
+    def groups(
+        self, rows: pa.Table, edges: Iterable[pa.Table]
+    ) -> tuple[pa.Table, Mapping[str, Any]]:
+        """Ask for it."""
+        bytearray(1 << 45)
+        return super().groups(rows, edges)
+
+
 class HeavyStage(DoubleStage):
     """As `double`, in a pool of its own."""
 
@@ -387,6 +400,7 @@ STAGES: dict[str, type[Stage[Any]]] = {
         SlowStage,
         MiddleStage,
         TwinsStage,
+        GreedyStage,
         HeavyStage,
     )
 }

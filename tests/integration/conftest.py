@@ -10,6 +10,8 @@ import ray
 from PIL import Image
 from ray.cluster_utils import Cluster
 
+from curation.storage import Store
+
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Cluster]:
@@ -46,3 +48,31 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copied = (folder / "part0" / "picture000.png").read_bytes()
     (folder / "part2" / "picture-copy.png").write_bytes(copied)
     return folder
+
+
+BUCKET = "lake"
+"""The bucket of `endpoint`."""
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """A server with one bucket, and the environment that leads every process to it."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        s3fs.S3FileSystem.clear_instance_cache()
+        Store("s3://x").fs.mkdir(BUCKET)
+        yield f"http://{host}:{port}"
+        s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()

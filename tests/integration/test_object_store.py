@@ -1,7 +1,6 @@
 """Datasets and sources on an object store: S3 as moto serves it, over HTTP, in this process."""
 
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,35 +13,11 @@ from curation.ingest.roots import open_roots
 from curation.storage import Store
 from tests.curation.cli.cli_runs import longtail
 from tests.fakes.lake import image_bytes, image_keys
+from tests.integration.conftest import BUCKET
 
 pytestmark = pytest.mark.slow
 
-BUCKET = "lake"
 ODD_KEY = "d1/né w%20+.png"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """A server with one bucket, and the environment that leads every process to it."""
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
-        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        s3fs.S3FileSystem.clear_instance_cache()
-        Store("s3://x").fs.mkdir(BUCKET)
-        yield f"http://{host}:{port}"
-        s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -106,6 +106,20 @@ def test_an_actor_killed_in_mid_run_costs_nothing(
     assert {k: v for k, v in found.items() if not k.startswith("quarantine/")} == calm
 
 
+def test_a_shard_that_hinders_every_worker_is_given_up(
+    ray_cluster: Cluster, pictures: Path, tmp_path: Path
+) -> None:
+    """Workers rest, do the others meanwhile, and the run ends with all but this one done."""
+    stages = "{luma: {}, bad: {what: refused, shard: 1}}"
+
+    summary = run(tmp_path / "ds", pictures, stages, lambda: RayRunner(ray_cluster.address))
+
+    assert summary.exit_code == 1
+    assert list(summary.steps["bad"].quarantined) == ["shard-00000001"]
+    assert summary.facts["charges"] == 3
+    assert shards_of(tmp_path / "ds", "bad") == NUM_SHARDS - 1
+
+
 def worker_pids() -> list[int]:
     """Return the process ids of the living worker actors on this machine."""
     found = []

@@ -12,7 +12,11 @@ from curation.forget import Request, erase, find, parse_request
 from curation.snapshot.config import MaterializeConfig
 from curation.snapshot.materialize import materialize_snapshot
 from curation.snapshot.read import read_manifest, read_parts
-from curation.snapshot.verify import verify_snapshot
+from curation.snapshot.verify import amendment_notes, verify_snapshot
+from curation.tables import write_table
+from schemas import dataset as layout
+from schemas.error_codes import row_error
+from schemas.images import IMAGES
 from stages.registry import STAGES
 from tests.curation.kept_dataset import publish, rows_of, run, write_pipeline
 
@@ -122,7 +126,7 @@ def test_images_that_are_not_here_are_forbidden_all_the_same(dataset):
 
 
 def test_snapshots_that_keep_the_image_are_named(dataset, made):
-    """They never change, so whoever trained on them must be told."""
+    """Whoever trained on them must be told."""
     victim = by_key(dataset)["d1/img004.png"]
     manifest = read_manifest(dataset, made[1])
     kept = pa.concat_tables(read_parts(dataset, manifest, "decisions"))
@@ -133,7 +137,8 @@ def test_snapshots_that_keep_the_image_are_named(dataset, made):
     (taint,) = found.taints
     assert (taint.snapshot, taint.num_images, len(taint.materialized)) == (made[1], 1, 1)
     assert dataset.store.files(taint.materialized[0])
-    verify_snapshot(dataset, made[1])  # its own files are as they were
+    assert verify_snapshot(dataset, made[1]) == []  # there are no captions in it
+    assert amendment_notes(dataset, made[1]) == []
 
 
 def test_purge_deletes_tables_with_the_bytes_and_only_those(dataset, made):
@@ -145,7 +150,7 @@ def test_purge_deletes_tables_with_the_bytes_and_only_those(dataset, made):
 
     assert done.purged == found.taints[0].materialized
     assert dataset.store.files(done.purged[0]) == []
-    verify_snapshot(dataset, made[1])
+    assert verify_snapshot(dataset, made[1]) == []
     data = b"".join(
         (dataset.store.local("") / name).read_bytes() for name in dataset.store.files("")
     )
@@ -200,6 +205,48 @@ def test_the_next_run_refuses_the_content_and_the_next_snapshot_leaves_it_out(tm
     assert late["image_bytes"] is None
     assert late["source_error"].startswith("tombstoned:")
     assert manifest.conservation.tombstoned == 2
+
+
+@pytest.mark.parametrize("folder", ["inspect/", "images/"])
+def test_two_calls_at_once_bring_nothing_back(dataset, monkeypatch, folder):
+    """One that has read a file before the other put it finds the other's tombstone afterwards."""
+    first, second = rows_of(dataset)[2], rows_of(dataset)[4]
+    waiting = [find(dataset, Request(image_ids=frozenset({second["image_id"]})), STAGES)]
+    one = find(dataset, Request(image_ids=frozenset({first["image_id"]})), STAGES)
+
+    def interrupt(point, name):
+        if point == "before" and name.startswith(folder) and waiting:
+            erase(dataset, waiting.pop(), "asked to", "", purge=False)
+
+    monkeypatch.setattr(storage, "fault_hook", interrupt)
+    erase(dataset, one, "asked to", "", purge=False)
+
+    assert not waiting
+    rows = rows_of(dataset)
+    for place in (2, 4):
+        assert (rows[place]["image_bytes"], rows[place]["source_error"]) == (None, FORGOTTEN)
+    (fingerprint,) = dataset.store.names("inspect")
+    values = dataset.read_instance("inspect", fingerprint, first["shard"]).to_pylist()
+    assert [values[n]["inspect_phash"] for n in (2, 4)] == [None, None]
+    assert values[3]["inspect_phash"] is not None
+
+
+@pytest.mark.parametrize("column", ["alt_text", "license", "metadata", "image_bytes"])
+def test_a_refused_row_is_only_left_alone_if_there_is_nothing_in_it(dataset, column):
+    """Its error alone does not say that its bytes and all its words are gone."""
+    victim = by_key(dataset)["d1/img004.png"]
+    shard, row = victim["shard"], victim["row"]
+    forget(dataset, Request(image_ids=frozenset({victim["image_id"]})))
+    values = dataset.read_images(shard).to_pylist()
+    values[row] |= {"source_error": row_error("tombstoned")}
+    values[row] |= {column: b"JANE" if column == "image_bytes" else "JANE"}
+    path = layout.images_path(shard)
+    write_table(dataset.store, path, pa.Table.from_pylist(values, IMAGES))
+
+    _, done = forget(dataset, Request(image_ids=frozenset({victim["image_id"]})))
+
+    assert done.image_shards == (shard,)
+    assert dataset.read_images(shard, [column])[column].to_pylist()[row] is None
 
 
 def contents(dataset):

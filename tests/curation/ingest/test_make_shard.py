@@ -265,6 +265,21 @@ def test_forbidden_files_are_not_stored(lake, write, source, listed, by):
     assert table["content_sha256"][0].as_py() == content
 
 
+def test_the_words_of_a_forbidden_image_are_withheld_too(lake, write, source, listed):
+    """A caption names people as well as a picture shows them."""
+    facts = b'{"license": "CC0", "name": "JANE DOE"}'
+    write(lake, {b"a.jpg": b"1", b"a.txt": b"JANE DOE", b"a.json": facts})
+    rows = listed()
+    texts = ["alt_text", "license", "metadata"]
+    forbidden = Tombstones(contents=frozenset([hashlib.sha256(b"1").digest()]))
+
+    (free,) = make_image_shard(rows, source, Tombstones()).select(texts).to_pylist()
+    (kept,) = make_image_shard(rows, source, forbidden).select(texts).to_pylist()
+
+    assert all(free.values())
+    assert kept == dict.fromkeys(texts)
+
+
 def test_a_root_on_a_store_gives_the_same_rows(memory, lake, write, source, listed):
     """Only where the bytes were read from differs."""
     write(lake, {b"a": b"1", b"d/e": b""})

@@ -1,5 +1,6 @@
 """Images in Parquet columns."""
 
+import hashlib
 import os
 
 import pyarrow as pa
@@ -10,7 +11,8 @@ from curation.config import validate
 from curation.dataset import Dataset
 from curation.errors import ConfigError, UsageError
 from curation.ingest import foreign
-from curation.ingest.parquet import ParquetConfig
+from curation.ingest.entries import START
+from curation.ingest.parquet import ParquetConfig, ParquetSource
 from curation.ingest.work_list import freeze_lists
 from tests.fakes.lake import TIME_NS
 
@@ -210,6 +212,21 @@ def test_only_the_row_groups_of_a_shard_are_read(put, source, dataset, make_shar
     make_shards(dataset, source)
 
     assert groups == [[0], [1], [2]]
+
+
+def test_rows_far_from_the_order_of_their_keys_are_refused(put, source, dataset):
+    """Every shard would read every row group; sorted by the column, also as numbers, it is fine."""
+    names = [hashlib.sha256(b"%d" % n).hexdigest() for n in range(12_000)]
+    keyed = with_settings(source, key_column="id")
+    put({"image": [b"x"] * len(names), "id": names}, row_group_size=1000)
+
+    with pytest.raises(UsageError, match=r"t\.parquet: .*'id'.* read 12 times each.*sorted by it"):
+        list(freeze_lists(dataset, keyed))
+
+    for ids in (sorted(names), list(range(len(names)))):
+        put({"image": [b"x"] * len(ids), "id": ids}, row_group_size=1000)
+        (part,) = ParquetSource(keyed).entries(START)
+        assert sum(1 for _ in part.entries()) == len(ids)
 
 
 def test_references_are_refused():

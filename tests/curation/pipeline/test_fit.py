@@ -129,10 +129,57 @@ def test_a_changed_artefact_is_refused(open_fit):
     assert digest is not None
     dataset.store.put(f"{artifact_folder('middle', digest)}/median.json", b"7")
 
-    with pytest.raises(LongtailError, match="the artefact is missing or was changed"):
+    key = pin_path(middle.meaning.fit_key())
+    wrong = f"{artifact_folder('middle', digest)}: the artefact was changed; .*delete .*, {key} to"
+    with pytest.raises(LongtailError, match=wrong):
         read_artifact(dataset, "middle", digest)
-    with pytest.raises(LongtailError, match="the artefact is missing or was changed"):
+    with pytest.raises(LongtailError, match="the artefact is missing; restore it, or") as caught:
         read_artifact(dataset, "middle", "0" * 32)
+    assert "delete" not in str(caught.value)
+
+
+def test_a_lost_artefact_says_how_to_fit_anew(open_fit):
+    """The sentence names the pin, and deleting that is enough."""
+    session, dataset, middle, instances = open_fit()
+    run_fit(dataset, middle, instances)
+    digest = find_pin(dataset, middle.meaning.fit_key())
+    for file in dataset.store.files("artifacts"):
+        dataset.store.delete(file)
+    key = pin_path(middle.meaning.fit_key())
+
+    with pytest.raises(LongtailError, match=f"is missing; .*, or delete {key} to fit anew$"):
+        session.plan(dataset)
+
+    dataset.store.delete(key)
+    assert session.run(InlineRunner, runner_name="inline").complete
+    assert find_pin(dataset, middle.meaning.fit_key()) == digest
+
+
+def test_an_instance_may_be_renamed_after_its_fit(open_fit, tmp_path, lake):
+    """Its name is no part of the meaning: the same pin, and the artefact where it was made."""
+    session, dataset, _, _ = open_fit()
+    assert session.run(InlineRunner, runner_name="inline").complete
+    artifacts = dataset.store.files("artifacts")
+
+    renamed = make_session(tmp_path / "data", lake, {"luma": {}, "renamed": {"stage": "middle"}})
+    assert renamed.run(InlineRunner, runner_name="inline").complete
+
+    assert dataset.store.files("artifacts") == artifacts
+    was, now = read_instance(session, "middle"), read_instance(renamed, "renamed")
+    assert now["renamed_above"].equals(was["middle_above"])
+
+
+def test_a_named_artefact_may_lie_below_another_name(open_fit, tmp_path, lake):
+    """`artifact: DIGEST` says what, not where."""
+    session, dataset, middle, _ = open_fit()
+    assert session.run(InlineRunner, runner_name="inline").complete
+    digest = find_pin(dataset, middle.meaning.fit_key())
+
+    stages = {"luma": {}, "other": {"stage": "middle", "artifact": digest}}
+    other = make_session(tmp_path / "data", lake, stages)
+
+    assert other.run(InlineRunner, runner_name="inline").complete
+    assert len(dataset.store.files("artifacts")) == 1
 
 
 def test_nothing_to_fit_on_is_said(tmp_path):

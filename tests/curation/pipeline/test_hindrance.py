@@ -72,3 +72,18 @@ def test_a_failing_setup_is_a_hindrance_whatever_it_raised():
 
 class DatasetlessError(LongtailError):
     pass
+
+
+def test_no_secret_is_repeated():
+    """Not even the half of one that a limit on the length would leave."""
+    url = "https://bob:hunter2@api.example/v1?api_key=SECRET"
+    far = ConnectionError("x" * 960 + f" {url}")
+    said = [
+        hindrance("luma, shard 3", StorageError(url)),
+        hindrance("luma, shard 3", far),
+        setup_hindrance("clip", StorageError(url)),
+        setup_hindrance("clip", KeyError(url)),
+    ]
+
+    assert all("hunter" not in text and "SECRET" not in text for text in said)
+    assert all("***" in text for text in said)

@@ -1,9 +1,13 @@
 """Local children: what they leave when the run is stopped, and what they refuse."""
 
+import functools
+from types import SimpleNamespace
+
 import pytest
 
 from curation.errors import ResourceError
 from curation.ingest.work_list import freeze_lists
+from curation.pipeline import local_runner, waves
 from curation.pipeline.dispatch import Dispatch
 from curation.pipeline.local_runner import LocalRunner
 from curation.pipeline.runner import Pool
@@ -52,6 +56,25 @@ def test_an_interrupted_run_marks_no_row(tmp_path):
 
     assert run(session).complete
     assert read_instance(session, "bad")["bad_error"].null_count == len(KEYS)
+
+
+def test_while_all_workers_rest_the_runner_waits(tmp_path, monkeypatch):
+    """A task that nobody may take now is neither given up nor asked for without a pause."""
+    write_files(tmp_path / "lake", [(key, image_bytes(key)) for key in KEYS])
+    now = [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    monkeypatch.setattr(local_runner, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(waves, "Dispatch", functools.partial(Dispatch, clock=lambda: now[0]))
+    stages = {"luma": {}, "bad": {"what": "refused", "once": str(tmp_path / "once")}}
+
+    summary = run(make_session(tmp_path / "data", tmp_path / "lake", stages, workers=1))
+
+    assert summary.complete
+    assert summary.facts == {"hindrances": 1}
+    assert 1.0 <= now[0] < 1.5
 
 
 def test_gpus_and_more_memory_than_there_is_are_refused():

@@ -407,6 +407,42 @@ def test_files_of_a_source_that_the_pipeline_has_not_are_left_to_it(open_session
     assert plan.steps[0].blocked == (0, 1, 2)
 
 
+def test_a_fit_waits_for_shards_that_another_run_takes_in(open_session, tmp_path):
+    """A model that was pinned without them would stand for good; so would a relation's groups."""
+    dataset = list_source(open_session(STAGES))
+    work(open_session({}), open_session({}).plan(dataset).tasks[:2])
+    session = make_session(tmp_path / "data", None, {"luma": {}, "middle": {}, "twins": {}})
+    work(session, session.plan(dataset).tasks)
+
+    plan = session.plan(dataset)
+
+    assert plan.is_empty
+    assert not plan.is_complete
+    missing = "1 shard listed from 'lake', another source, not yet taken in"
+    assert states(plan)["middle"] == ("after shards", f"its fit needs every shard, and {missing}")
+    why = f"it needs every shard of what it reads, and {missing}"
+    assert states(plan)["twins"] == ("after shards", why)
+
+
+def test_a_fit_waits_for_a_listing_that_has_not_ended(open_session, tmp_path):
+    """What is there is taken in; more is to come."""
+    dataset = list_source(open_session(STAGES))
+    done = layout.ingest_done_path(0)
+    content = dataset.store.read(done)
+    dataset.store.delete(done)
+    session = open_session({"luma": {}, "middle": {}, "twins": {}})
+    work(session, session.plan(dataset).tasks)
+
+    plan = session.plan(dataset)
+
+    assert plan.is_empty
+    missing = "ingest 0 has not listed all of its source"
+    assert states(plan)["middle"] == ("after shards", f"its fit needs every shard, and {missing}")
+    assert states(plan)["twins"][1].endswith(f", and {missing}")
+    dataset.store.put(done, content)
+    assert [task.kind for task in session.plan(dataset).tasks] == ["fit", "edges", "groups"]
+
+
 def test_a_model_that_is_not_there_is_refused(open_session):
     """Named in the pipeline or pinned and deleted since: exit code 2 before anything starts."""
     session = open_session({"luma": {}, "middle": {}})

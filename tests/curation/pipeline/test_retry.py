@@ -5,7 +5,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from curation import storage
 from curation.dataset import Dataset
+from curation.forget import Request, erase
+from curation.forget import find as find_forgotten
+from curation.ingest.withhold import withhold
 from curation.pipeline.retry import retry_transient
 from curation.tables import write_table
 from schemas import dataset as layout
@@ -14,6 +18,7 @@ from schemas.images import IMAGES
 from tests.fakes.inline_runner import InlineRunner
 from tests.fakes.lake import make_lake
 from tests.fakes.runs import Stages, files_of, find, make_session
+from tests.fakes.stages import STAGES
 
 TODAY: Stages = {"luma": {}, "double": {}, "bad": {}}
 BEFORE: Stages = {"luma": {"size_px": 8}, "double": {}, "heavy": {}}
@@ -168,3 +173,39 @@ def test_nothing_to_retry_changes_nothing(apply, tmp_path):
     assert retry(session) == {}
 
     assert files_of(tmp_path / "data") == before
+
+
+@pytest.mark.parametrize("when", ["read", "put"])
+def test_what_is_forgotten_meanwhile_stays_forgotten(apply, monkeypatch, when):
+    """Whether the tombstone comes after the source was read, or with the old shard in hand."""
+    session = apply({"luma": {}})
+    dataset = Dataset.open(session.config.dataset)
+    victim = dataset.read_images(1).to_pylist()[0]
+    fail_image(dataset, 1, 2)
+    request = Request(contents=frozenset({victim["content_sha256"]}))
+    waiting = [find_forgotten(dataset, request, STAGES)]
+
+    def forget():
+        if waiting:
+            erase(dataset, waiting.pop(), "asked to", "", purge=False)
+
+    def before_put(point, name):
+        if point == "before" and name == layout.images_path(1):
+            forget()
+
+    def before_apply(images, tombstones):
+        forget()
+        return withhold(images, tombstones)
+
+    if when == "put":
+        monkeypatch.setattr(storage, "fault_hook", before_put)
+    else:
+        monkeypatch.setattr("curation.pipeline.retry.withhold", before_apply)
+
+    assert retry(session) == {"images": 1}
+
+    assert not waiting
+    rows = dataset.read_images(1).to_pylist()
+    assert rows[0]["image_bytes"] is None
+    assert rows[0]["source_error"].startswith("forgotten:")
+    assert rows[2]["image_bytes"] is not None

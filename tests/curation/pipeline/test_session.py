@@ -1,5 +1,7 @@
 """A run: what it does, what it says, and when it starts nothing at all."""
 
+import functools
+import itertools
 import json
 import threading
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from curation.errors import (
 )
 from curation.ingest.work_list import freeze_lists
 from curation.pipeline import waves
-from curation.pipeline.dispatch import MAX_TRIES
+from curation.pipeline.dispatch import MAX_TRIES, Dispatch
 from curation.pipeline.local_runner import LocalRunner
 from curation.pipeline.runner import Runner
 from curation.pipeline.session import Session
@@ -262,24 +264,28 @@ def test_a_fit_without_a_row_waits_for_one(tmp_path):
 
 
 class Away(InlineRunner):
-    """Its workers cannot reach the store, but for the first task's first step."""
+    """Its worker cannot reach the store, but for the first task's first step."""
 
     def run(self, spec, pools, dispatch, feed, on_tick):
-        for n in range(100):
+        done = True
+        while True:
             for task in feed.poll() if feed else []:
                 dispatch.add(task)
-            if (task := dispatch.next(f"away-{n}", "cpu", alone=True)) is not None:
-                done = {} if n else {task.steps[0]: StepResult("done", task.num_rows)}
-                result = TaskResult(done, hindrance="the store is away; bring it back")
-                dispatch.finished(task.key, result, f"away-{n}")
+            if (task := dispatch.next("away", "cpu", alone=True)) is not None:
+                steps = {task.steps[0]: StepResult("done", task.num_rows)} if done else {}
+                done = False
+                result = TaskResult(steps, hindrance="the store is away; bring it back")
+                dispatch.finished(task.key, result, "away")
 
 
-def test_a_run_that_cannot_work_ends_and_loses_nothing(open_session):
+def test_a_run_that_cannot_work_ends_and_loses_nothing(open_session, monkeypatch):
     """Exit code 2 with the sentence, nothing charged, the summary written; then all is done."""
     session = open_session({"luma": {}, "double": {}})
     dataset = session.create_dataset()
     assert list(freeze_lists(dataset, session.config.source))
     events: list[Event] = []
+    clock = functools.partial(next, itertools.count(0.0, 10.0))
+    monkeypatch.setattr(waves, "Dispatch", functools.partial(Dispatch, clock=clock))
 
     with pytest.raises(HinderedError, match="the store is away; bring it back") as caught:
         session.run(Away, runner_name="away", on_event=events.append)
@@ -287,12 +293,28 @@ def test_a_run_that_cannot_work_ends_and_loses_nothing(open_session):
     assert caught.value.exit_code == 2
     assert dataset.store.files("quarantine") == []
     hindrances = [event for event in events if event["event"] == "hindrance"]
-    assert [event["worker"] for event in hindrances] == [f"away-{n}" for n in range(3)]
+    assert [event["worker"] for event in hindrances] == ["away"] * 3
     (name,) = dataset.store.files("runs")
     kept = json.loads(dataset.store.read(name))
     assert (kept["complete"], kept["facts"]) == (False, {"hindrances": 3})
     assert kept["steps"]["images"]["shards"] == 1
     assert run(session)[0].exit_code == 0
+
+
+def test_a_shard_that_hinders_every_try_is_given_up(open_session, monkeypatch):
+    """A step that says of one shard alone that the store refuses ends no run, this or the next."""
+    clock = functools.partial(next, itertools.count(0.0, 1.0))
+    monkeypatch.setattr(waves, "Dispatch", functools.partial(Dispatch, clock=clock))
+    session = open_session({"luma": {}, "bad": {"what": "refused", "shard": 1}, "echo": {}})
+
+    summary, _ = run(session)
+
+    assert summary.exit_code == 1
+    (name,) = session.create_dataset().store.files("quarantine")
+    assert "bad/" in name
+    assert summary.steps["bad"].shards == 2
+    assert summary.steps["luma"].shards == 3
+    assert run(session)[0].did_nothing
 
 
 @pytest.fixture
@@ -341,6 +363,27 @@ def test_pending_work_does_not_wait_for_the_listing(open_session, lake, slow_lis
     assert waited == [True]
     assert summary.exit_code == 0
     assert summary.steps["luma"].rows == 4 + 1
+
+
+def test_what_waited_for_the_end_of_a_listing_is_done_in_the_same_run(open_session, slow_listing):
+    """A run that was stopped between its last shard and the listing's end fits the next time."""
+    slow_listing.set()
+    run(open_session({"luma": {}}))
+    slow_listing.clear()
+    session = open_session({"luma": {}, "middle": {}})
+    dataset = session.create_dataset()
+    dataset.store.delete(layout.ingest_done_path(0))
+    assert session.plan(dataset).is_empty
+
+    def release(event):
+        if event["event"] == "progress" and event["listing"]:
+            slow_listing.set()
+
+    summary = session.run(InlineRunner, runner_name="inline", on_event=release)
+
+    assert summary.complete
+    assert dataset.store.exists(layout.ingest_done_path(0))
+    assert len(dataset.store.files("pins")) == 1
 
 
 def test_fits_and_relations_wait_for_the_listing_and_it_is_seen(open_session, lake, slow_listing):

@@ -12,6 +12,7 @@ import pytest
 import curation
 from curation.ingest.work_list import freeze_lists
 from curation.pipeline import worker as worker_module
+from curation.pipeline.blocks import current_blocks
 from curation.pipeline.tasks import Task, WorkerSpec
 from curation.pipeline.worker import ShardWorker, WorkerStoppedError
 from tests.fakes import decode
@@ -374,6 +375,21 @@ def test_a_limit_too_low_to_import_charges_no_shard(begin):
     worker.close()
     assert "run.memory_bytes (64 MB)" in result.hindrance
     assert {step.status for step in result.steps.values()} == {"skipped"}
+
+
+def test_a_relation_that_needs_more_memory_says_what_to_raise(begin, worker):
+    """Another try would need as much: nothing is charged, the sentence names the setting."""
+    session, spec, task = begin({"greedy": {}})
+    dataset = session.create_dataset()
+    assert worker.run(spec, replace(task, kind="shard", steps=("images",))).is_done
+    (block,) = current_blocks(dataset, spec.instance("greedy"), {"greedy": spec.instance("greedy")})
+    assert worker.run(spec, Task("edges", "e", ("greedy",), blocks=(block.name,) * 2)).is_done
+
+    result = worker.run(spec, Task("groups", "all", ("greedy",)))
+
+    assert result.steps["greedy"].status == "skipped"
+    assert result.hindrance.startswith("greedy, all: needs more than 4096 MB")
+    assert "raise run.memory_bytes (4096 MB)" in result.hindrance
 
 
 def test_a_lost_dataset_charges_no_shard(begin, new_worker, tmp_path):

@@ -8,10 +8,12 @@ import pytest
 from curation import storage
 from curation.config import validate
 from curation.errors import ConservationError, ContractError, SnapshotError
+from curation.fingerprint import pretty_json
 from curation.ingest.tombstones import add_tombstones
 from curation.snapshot.config import SnapshotConfig
 from curation.snapshot.create import create_snapshot, preview
-from curation.snapshot.read import list_snapshots, read_parts
+from curation.snapshot.read import list_snapshots, read_parts, snapshot_path
+from curation.snapshot.verify import verify_snapshot
 from curation.tables import write_table
 from schemas import dataset as layout
 from schemas.tombstones import TOMBSTONES
@@ -238,6 +240,30 @@ def test_an_ingest_that_still_lists_is_refused(tmp_path):
     with pytest.raises(SnapshotError, match="ingest 0 has not listed all"):
         create(made)
     assert create(made, allow_pending=True).conservation.kept == 1
+
+
+def test_a_list_that_is_frozen_meanwhile_changes_nothing(tmp_path, monkeypatch):
+    """A snapshot beside a running listing is of the lists that stood when it began."""
+    made = make_dataset(tmp_path / "d", [Image("a"), Image("b")], [Image("c"), Image("a", b"new")])
+    store = made.dataset.store
+    path = layout.list_path(1, 0)
+    late = store.read(path)
+    store.delete(path)
+    store.delete(layout.ingest_done_path(1))
+    before = create(made, allow_pending=True)
+    look = type(made.dataset).image_shards
+
+    def freeze_one_more(dataset):
+        store.put(path, late)
+        return look(dataset)
+
+    monkeypatch.setattr(type(made.dataset), "image_shards", freeze_one_more)
+    during = create(made, allow_pending=True)
+    after = create(made, allow_pending=True)
+
+    assert during.id == before.id
+    assert during.conservation.images == 2
+    assert (after.conservation.images, after.conservation.superseded) == (4, 1)
 
 
 def test_pending_rows_name_the_instance_and_keep_other_verdicts(tmp_path):
@@ -514,3 +540,36 @@ def test_of_two_instances_of_a_stage_one_must_be_named(tmp_path):
         SnapshotError, match="'aesthetik' is no instance of aesthetic .did you mean"
     ):
         create(made)
+
+
+@pytest.mark.parametrize("lost", ["data/part-00000.parquet", "decisions/part-00000.parquet"])
+def test_files_of_a_snapshot_that_got_lost_are_written_again(tmp_path, lost):
+    """The same snapshot, byte for byte, rather than a manifest without its files."""
+    made = make_dataset(tmp_path / "d", corpus(), where=WHERE)
+    manifest = create(made)
+    path = snapshot_path(manifest.id, lost)
+    data = made.dataset.store.read(path)
+    made.dataset.store.delete(path)
+
+    again = create(made)
+
+    assert again == manifest
+    assert made.dataset.store.read(path) == data
+
+
+def test_a_manifest_says_what_was_written_last(tmp_path):
+    """Another version may write the same rows as other bytes."""
+    made = make_dataset(tmp_path / "d", corpus(), where=WHERE)
+    manifest = create(made)
+    name = "data/part-00000.parquet"
+    store = made.dataset.store
+    store.delete(snapshot_path(manifest.id, name))
+    other = {**manifest.files, name: manifest.files[name].model_copy(update={"num_bytes": 1})}
+    edited = manifest.model_copy(update={"files": other})
+    store.put(
+        snapshot_path(manifest.id, "manifest.json"),
+        pretty_json(edited.model_dump(mode="json")),
+    )
+
+    assert create(made) == manifest
+    assert verify_snapshot(made.dataset, manifest.id) == []

@@ -2,8 +2,17 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
-from stages.dedup.groups import Cut, Links, content_codes, cut_large, distinct_contents, group_rows
+from stages.dedup.groups import (
+    Cut,
+    Links,
+    content_codes,
+    cut_large,
+    distinct_contents,
+    group_rows,
+    sorted_unique,
+)
 
 
 def make_links(*links):
@@ -62,6 +71,39 @@ def test_contents_are_counted_once_and_unreadable_rows_are_lone():
     assert len(set(codes.tolist())) == 3
     of_row = np.array([0, -1, 0, 1])
     assert distinct_contents(of_row, codes, 3).tolist() == [1, 1, 0]
+
+
+def test_contents_that_begin_or_end_alike_are_told_apart():
+    """They differ in one byte, whichever of the 32 it is, in chunks and slices as they come."""
+    kind = pa.binary(32)
+    values = [bytes(n) + b"x" + bytes(31 - n) for n in range(32)]
+    chunks = [pa.array([b"?" * 32, *values], kind).slice(1), pa.array(values, kind)]
+    rows = pa.table({"images.content_sha256": pa.chunked_array(chunks, kind)})
+
+    codes = content_codes(rows).tolist()
+
+    assert len(set(codes)) == 32
+    assert codes[:32] == codes[32:]
+
+
+@pytest.mark.parametrize("values", [[], [3], [3, 1, 3, 2, 1]])
+def test_different_values_are_sorted(values):
+    """Each stays once."""
+    assert sorted_unique(np.array(values, np.int64)).tolist() == sorted(set(values))
+
+
+def test_a_content_under_two_signatures_joins_them():
+    """As where one of two equal files could only be read in part; others stay apart."""
+    ids = pa.array([bytes([n]) * 16 for n in (9, 8, 7, 6, 5)], pa.binary(16))
+    contents = np.array([0, 0, 1, 2, 3])
+    of_row = np.array([0, 1, 1, 2, -1])
+    cut = Cut(make_links(), np.ones(3, bool), [])
+
+    groups = group_rows(ids, contents, of_row, cut)
+
+    assert groups.first[groups.label].tolist() == [2, 2, 2, 3, 4]
+    assert groups.distance.tolist() == [0, 0, 0, -1, -1]
+    assert groups.is_exact.tolist() == [True, True, False, False, False]
 
 
 def test_a_group_is_joined_over_content_and_signatures_together():

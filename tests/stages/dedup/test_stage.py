@@ -1,6 +1,7 @@
 """Duplicate groups from tables of hashes: what links, and what the layout cannot change."""
 
 import hashlib
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ SCHEMA = pa.schema(
         pa.field("inspect.entropy", pa.float32()),
     ]
 )
+MAX_BYTES_PER_ROW = 90
+"""What NumPy and Python may hold at a time while rows are grouped, beside the rows themselves."""
+
 A = 0x0F0F_3C3C_5555_9696
 B = 0xF00D_1234_ABCD_7777
 
@@ -234,6 +238,34 @@ def test_blocks_and_their_order_change_no_answer(exact):
             (int.from_bytes(row["group"][-2:], "big"), row["distance"], row["method"])
             for row in found
         ] == [row[:3] for row in expected]
+
+
+def test_memory_for_a_row_is_that_of_a_few_numbers():
+    """Ten million rows are grouped at once, so nothing may become a Python object for each."""
+    num_rows = 100_000
+    rng = np.random.default_rng(0)
+    numbers = np.arange(num_rows)
+
+    def random_bytes(width):
+        data = pa.py_buffer(rng.bytes(width * num_rows))
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), num_rows, [None, data])
+
+    def random_hashes():
+        return rng.integers(0, 2**64, num_rows, dtype=np.uint64) | np.uint64(0xFFFF_FFFF)
+
+    columns = [numbers // 1000, numbers % 1000, random_bytes(16), random_bytes(32)]
+    hashes = [random_hashes(), random_hashes(), np.full(num_rows, 7, np.float32)]
+    rows = pa.Table.from_arrays([pa.array(c) for c in [*columns, *hashes]], SCHEMA.names)
+    stage = make_stage()
+    stage.groups(make_rows(("a", A, B, 7.0)), [])  # what it imports is no row's
+    tracemalloc.start()
+
+    result, _ = stage.groups(rows.cast(SCHEMA), [])
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert result["group"].to_pylist() == rows["image_id"].to_pylist()
+    assert peak / num_rows < MAX_BYTES_PER_ROW
 
 
 def test_edges_are_all_near_pairs_and_nothing_else():
