@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import click
 
+from curation.cli.compact import compact
 from curation.cli.dataset import ls, show
 from curation.cli.demo import demo_corpus
 from curation.cli.demonstration import demo
@@ -66,6 +67,7 @@ for command in (
     report,
     forget,
     gc,
+    compact,
     doctor,
     demo_corpus,
     demo,

@@ -1,6 +1,5 @@
 """Taking out of a dataset what it keeps of forgotten images."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import pyarrow.compute as pc
 from curation.dataset import Dataset
 from curation.forget.find import Found
 from curation.ingest.tombstones import add_tombstones
-from curation.tables import read_table, write_table
+from curation.tables import write_table
 from schemas import dataset as layout
 from schemas.columns import IDENTITY
 from schemas.error_codes import error_code, row_error
@@ -56,13 +55,14 @@ def erase(dataset: Dataset, found: Found, reason: str, source: str, *, purge: bo
     add_tombstones(dataset, _tombstone_rows(found, reason, source))
     shards: list[int] = []
     files: list[str] = []
-    folders = list(_stage_folders(dataset))
+    folders = list(dataset.stage_folders())
     for shard in found.shards:
         rows = found.rows.filter(pc.equal(found.rows["shard"], shard))["row"].to_pylist()
-        for instance, folder in folders:
-            path = f"{folder}/{layout.shard_file(shard)}"
-            if dataset.store.exists(path) and _null_values(dataset, path, instance, rows):
-                files.append(path)
+        for instance, fingerprint in folders:
+            folder = layout.instance_folder(instance, fingerprint)
+            there = dataset.files.exists(folder, shard)
+            if there and _null_values(dataset, folder, shard, instance, rows):
+                files.append(f"{folder}/{layout.shard_file(shard)}")
         if _null_bytes(dataset, shard, rows):
             shards.append(shard)
     purged = []
@@ -85,17 +85,9 @@ def _tombstone_rows(found: Found, reason: str, source: str) -> pa.Table:
     return pa.Table.from_pylist(rows, TOMBSTONES)
 
 
-def _stage_folders(dataset: Dataset) -> Iterator[tuple[str, str]]:
-    """Yield (instance, folder) for every fingerprint that any pipeline ever had."""
-    for name in dataset.store.names(""):
-        if name not in layout.RESERVED_NAMES and "." not in name:
-            for fingerprint in dataset.store.names(name):
-                yield name, layout.instance_folder(name, fingerprint)
-
-
-def _null_values(dataset: Dataset, path: str, instance: str, rows: list[int]) -> bool:
-    """Null an instance's own columns in `rows` of one file; say whether there were any values."""
-    table = read_table(dataset.store, path)
+def _null_values(dataset: Dataset, folder: str, shard: int, instance: str, rows: list[int]) -> bool:
+    """Null an instance's own columns in `rows` of one shard; say whether there were any values."""
+    table = dataset.files.read(folder, shard)
     error = f"{instance}_error"
     text = row_error("forgotten")
     here = np.isin(table["row"].to_numpy(), rows)
@@ -110,7 +102,7 @@ def _null_values(dataset: Dataset, path: str, instance: str, rows: list[int]) ->
             table = table.set_column(index, field, column)
         elif field.name not in _IDENTITY:
             table = table.set_column(index, field, table[field.name].take(places))
-    write_table(dataset.store, path, table)
+    dataset.files.replace(folder, shard, table)
     return True
 
 

@@ -246,9 +246,10 @@ class Executor:
                 if owner not in own and owner != paths.IMAGES:
                     wanted.setdefault(owner, set()).add(column)
         return {
-            owner: read_table(
-                self.dataset.store,
-                paths.instance_path(owner, self.spec.instance(owner).fingerprint, shard),
+            owner: self.dataset.read_instance(
+                owner,
+                self.spec.instance(owner).fingerprint,
+                shard,
                 [*_IDENTITY_NAMES, *sorted(columns)],
             )
             for owner, columns in wanted.items()
