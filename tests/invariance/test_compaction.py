@@ -24,7 +24,7 @@ from tests.curation.kept_dataset import rows_of
 from tests.fakes.groups import set_group_size
 from tests.fakes.inline_runner import InlineRunner
 from tests.fakes.lake import image_bytes, image_keys, write_files
-from tests.fakes.runs import files_of, make_session, run
+from tests.fakes.runs import Stages, files_of, make_session, run
 
 PIPELINE = """
 name: kept
@@ -42,7 +42,7 @@ run: {{max_shard_rows: 3, workers: 1}}
 """
 FIRST, ALL = 9, 16
 PER_RUN = ("runs", "dataset.json", "pipelines")
-LIKE_REAL = {"luma": {}, "double": {}, "middle": {}, "twins": {}}
+LIKE_REAL: Stages = {"luma": {}, "double": {}, "middle": {}, "twins": {}}
 
 
 def compact(url) -> int:
@@ -71,7 +71,7 @@ def test_children_read_spans_and_relations_go_on(tmp_path):
         lake = tmp_path / name / "lake"
         data = tmp_path / name / "data"
         add_images(lake, range(FIRST))
-        before = {"luma": {}, "middle": {}}
+        before: Stages = {"luma": {}, "middle": {}}
         assert run(make_session(data, lake, before, max_shard_rows=2)).complete
         if name == "compacted":
             assert compact(data) == 4  # of five shards: two groups of each stage
