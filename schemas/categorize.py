@@ -10,7 +10,13 @@ CATEGORIZE = table(
         "path",
         pa.string(),
         "The category from the root of the tree down, `/`-separated and padded with zeros so that "
-        "text order is tree order: `c017`, below it `c017/c003`. Null where there is an error.",
+        "text order is tree order: `c007/c003/c000`. Null where there is an error.",
+    ),
+    column(
+        "name",
+        pa.string(),
+        "The names of the categories along `path`, `/`-separated: one to three words that their "
+        "images' texts have in common, or the part of `path` where no word tells one apart.",
     ),
     column(
         "leaf",

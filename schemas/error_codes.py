@@ -25,6 +25,15 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "too_large": ErrorCode(False, "{num_bytes} bytes are more than the limit of {limit}"),
     "forgotten": ErrorCode(False, "the image was forgotten on request"),
     "tombstoned": ErrorCode(False, "a tombstone forbids this image"),
+    # The way to a file on the web.
+    "bad_url": ErrorCode(False, "the URL cannot be asked for: {reason}"),
+    "forbidden_address": ErrorCode(False, "{host} has an address that is not public"),
+    "redirects": ErrorCode(False, "more than {limit} redirects"),
+    "not_found": ErrorCode(False, "the server has nothing there (HTTP {status})"),
+    "denied": ErrorCode(False, "the server does not give it (HTTP {status})"),
+    "bad_response": ErrorCode(False, "the server's answer cannot be used: {reason}"),
+    "opted_out": ErrorCode(False, "the server's headers forbid this use ({directive})"),
+    "web_page": ErrorCode(False, "an HTML page came in place of a file"),
     # The place that a source names for it.
     "missing": ErrorCode(False, "no file is at the place that the source names"),
     "outside": ErrorCode(False, "the source names a place outside of itself"),
@@ -40,6 +49,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "rate_limited": ErrorCode(True, "the service asked for fewer requests"),
     "unavailable": ErrorCode(True, "the source could not be read"),
     "changed": ErrorCode(True, "the file differs from what was listed"),
+    "insecure": ErrorCode(True, "the server could not prove that it is {host}"),
+    "deferred": ErrorCode(True, "its shard had no more room or time for it"),
 }
 
 

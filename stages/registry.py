@@ -7,16 +7,22 @@ from typing import Any
 
 from curation.pipeline.stage import Stage
 from stages.aesthetic.stage import AestheticStage
+from stages.caption.stage import CaptionStage
 from stages.categorize.stage import CategorizeStage
 from stages.dedup.stage import DedupStage
 from stages.embed.stage import EmbedStage
 from stages.inspect.stage import InspectStage
+from stages.ocr.stage import OcrStage
+from stages.thumbnail.stage import ThumbnailStage
 
 STAGES: dict[str, type[Stage[Any]]] = {
     "aesthetic": AestheticStage,
+    "caption": CaptionStage,
     "categorize": CategorizeStage,
     "dedup": DedupStage,
     "embed": EmbedStage,
     "inspect": InspectStage,
+    "ocr": OcrStage,
+    "thumbnail": ThumbnailStage,
 }
 """Name in YAML -> class."""

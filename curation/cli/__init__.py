@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from curation.cli.compact import compact
+from curation.cli.completion import completion
 from curation.cli.dataset import ls, show
 from curation.cli.demo import demo_corpus
 from curation.cli.demonstration import demo
@@ -19,6 +20,7 @@ from curation.cli.gc import gc
 from curation.cli.report import report
 from curation.cli.run import plan, run
 from curation.cli.sample import sample
+from curation.cli.search import search
 from curation.cli.snapshot import snapshot
 from curation.cli.sql import sql
 from curation.errors import LongtailError
@@ -62,6 +64,7 @@ for command in (
     ls,
     show,
     sql,
+    search,
     snapshot,
     sample,
     report,
@@ -71,6 +74,7 @@ for command in (
     doctor,
     demo_corpus,
     demo,
+    completion,
 ):
     longtail.add_command(command)
 

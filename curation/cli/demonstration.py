@@ -119,7 +119,7 @@ def demo(out: Path, images: Path | None, runner: str) -> int:
             f"  compare the two: longtail snapshot diff {out}/dataset OLD NEW",
             (
                 f"  see what a changed stage would recompute: longtail plan {pipeline} "
-                "--set stages.categorize.num_clusters=24"
+                "--set 'stages.categorize.branching=[6,4]'"
             ),
             f"  read what each column means: longtail show {out}/dataset inspect",
             "  your own pictures: make demo IMAGES=/some/folder",

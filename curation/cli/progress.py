@@ -38,12 +38,14 @@ class _Bars:
     def __init__(self, bars: Any) -> None:
         self._bars = bars
         self._tasks: dict[str, Any] = {}
+        self._began: dict[str, tuple[float, int]] = {}
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         if event["event"] == "wave":
             for task in self._tasks.values():
                 self._bars.remove_task(task)
             self._tasks.clear()
+            self._began.clear()
         elif event["event"] == "progress":
             self._show(event)
         else:
@@ -54,12 +56,36 @@ class _Bars:
         for step in steps or ["listing the source"]:
             done = event["rows"].get(step, 0)
             total = max(event["due"].get(step, 0), done) or None
-            rate = f"{done / event['seconds']:,.0f} rows/s" if done else ""
-            if step not in self._tasks:
-                self._tasks[step] = self._bars.add_task(step, total=total, rate=rate)
             # While the source is still being listed, nobody knows the end.
             total = None if event["listing"] else total
+            began = self._began.setdefault(step, (event["seconds"], done)) if done else None
+            rate = pace(began, (event["seconds"], done), total)
+            if step not in self._tasks:
+                self._tasks[step] = self._bars.add_task(step, total=total, rate=rate)
             self._bars.update(self._tasks[step], completed=done, total=total, rate=rate)
+
+
+def pace(began: tuple[float, int] | None, now: tuple[float, int], total: int | None) -> str:
+    """Say how fast a step goes, and for how long yet, or nothing where that is not known.
+
+    Rows come by whole shards, and the first ones come late, after workers started and models were
+    loaded; so the clock starts with the first rows that were done.
+
+    Args:
+        began: (seconds, rows) when rows were first done.
+        now: The same now.
+        total: Rows in all; null where nobody knows.
+    """
+    if began is None or now[0] <= began[0] or now[1] <= began[1]:
+        return ""
+    rate = (now[1] - began[1]) / (now[0] - began[0])
+    text = f"{rate:,.0f} rows/s" if rate >= 10 else f"{rate:.1f} rows/s"
+    if total is None or total <= now[1]:
+        return text
+    left = round((total - now[1]) / rate)
+    hours, minutes, seconds = left // 3600, left // 60 % 60, left % 60
+    duration = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+    return f"{text}, {duration} left"
 
 
 def print_trouble(event: Mapping[str, Any], write: Any = None) -> None:

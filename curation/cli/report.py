@@ -11,9 +11,9 @@ from curation.cli.options import dataset_url
 @dataset_url
 @click.option("--snapshot", metavar="ID", help="Beginning of a snapshot's id; the latest if left.")
 @click.option(
-    "--out",
+    "--output",
     "-o",
-    "output",
+    metavar="FILE",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
     help="HTML file to write; it needs no server and no network.",

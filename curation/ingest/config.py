@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -24,7 +24,11 @@ class SourceConfig(Config):
         protocols: fsspec protocols that roots may use.
         max_file_bytes: Larger images become rows with the error `too_large`, unread; at most 1 GiB.
         list_shards: Shards in one frozen list; smaller lets the first shard start sooner.
+        lists_failed_again: Whether an image whose latest row has a transient error is listed again,
+            though nothing about it has changed; set by the class of a kind.
     """
+
+    lists_failed_again: ClassVar[bool] = False
 
     name: str
     kind: str

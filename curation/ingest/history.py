@@ -10,6 +10,7 @@ from operator import attrgetter
 from curation.dataset import Dataset, IngestState
 from curation.ingest.entries import ENTRY_COLUMNS, START, Container, Entry, Place, entry_of
 from curation.ingest.identity import decode_key
+from schemas.error_codes import is_transient
 
 _SLICE_ROWS = 512  # rows of a list that are Python objects at a time
 
@@ -32,6 +33,7 @@ class _Known:
     seq: int
     entry: Entry
     kind: str
+    failed: bool
 
 
 def compare(
@@ -42,6 +44,7 @@ def compare(
     before: int,
     after: Place,
     sync: bool,
+    failed_again: bool = False,
 ) -> Iterator[Change]:
     """Join a listing with what is known, both by place.
 
@@ -53,11 +56,13 @@ def compare(
         entries: The listing, from after the place `after`.
         before: Ingests below this number count, all of which are done.
         sync: Whether known images that the listing lacks come out as `vanished`.
+        failed_again: Whether an image whose latest row has a transient error comes out as
+            `changed`. A row that is not made yet has none.
 
     Returns:
         Changes by place. Memory is one list for each ingest before, and the lines of one container.
     """
-    known = _Queue(_latest_lines(dataset, source_name, before, after))
+    known = _Queue(_latest_lines(dataset, source_name, before, after, failed_again))
     for found in entries:
         if isinstance(found, Entry):
             yield from _join(found, known, sync)
@@ -102,7 +107,7 @@ def _join(entry: Entry, known: _Queue, sync: bool) -> Iterator[Change]:
     latest = known.pop_at(entry.place)
     if latest is None:
         yield Change(entry, "new")
-    elif latest.entry.differs(entry):
+    elif latest.failed or latest.entry.differs(entry):
         yield Change(entry, "changed")
 
 
@@ -124,11 +129,12 @@ def _is_listed(container: Container, inside: Sequence[_Known]) -> bool:
 
 
 def _latest_lines(
-    dataset: Dataset, source_name: str, before: int, after: Place
+    dataset: Dataset, source_name: str, before: int, after: Place, failed_again: bool
 ) -> Iterator[_Known]:
     """Yield the latest line of every image that has not vanished, by place."""
+    made = frozenset(dataset.image_shards()) if failed_again else frozenset()
     ingests = [
-        _lines(dataset, state, after)
+        _lines(dataset, state, after, _Failures(dataset, made))
         for state in dataset.ingests()
         if state.seq < before and state.done and state.done["source"]["name"] == source_name
     ]
@@ -139,14 +145,45 @@ def _latest_lines(
             yield latest
 
 
-def _lines(dataset: Dataset, state: IngestState, after: Place) -> Iterator[_Known]:
+class _Failures:
+    """Which rows of one ingest have a transient error; asked for shard by shard.
+
+    Args:
+        made: The shards to look into.
+    """
+
+    def __init__(self, dataset: Dataset, made: frozenset[int]) -> None:
+        self._dataset = dataset
+        self._made = made
+        self._shard: int | None = None
+        self._rows: frozenset[int] = frozenset()
+
+    def has(self, shard: int | None, row: int | None) -> bool:
+        if shard is None or shard not in self._made:
+            return False
+        if shard != self._shard:
+            errors = self._dataset.read_images(shard, ["source_error"])["source_error"]
+            self._rows = frozenset(
+                number
+                for number, error in enumerate(errors.to_pylist())
+                if error is not None and is_transient(error)
+            )
+            self._shard = shard
+        return row in self._rows
+
+
+def _lines(
+    dataset: Dataset, state: IngestState, after: Place, failures: _Failures
+) -> Iterator[_Known]:
     for number in _lists_after(dataset, state, after):
-        table = dataset.read_list(state.seq, number, [*ENTRY_COLUMNS, "change"])
+        columns = [*ENTRY_COLUMNS, "shard", "row", "change"]
+        table = dataset.read_list(state.seq, number, columns)
         for start in range(0, len(table), _SLICE_ROWS):
             for line in table.slice(start, _SLICE_ROWS).to_pylist():
                 entry = entry_of(line)
                 if entry.place > after:
-                    yield _Known(entry.place, state.seq, entry, line["change"])
+                    failed = failures.has(line["shard"], line["row"])
+                    yield _Known(entry.place, state.seq, entry, line["change"], failed)
 
 
 def _lists_after(dataset: Dataset, state: IngestState, after: Place) -> Sequence[int]:

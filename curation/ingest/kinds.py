@@ -15,6 +15,7 @@ from curation.ingest.entries import Source
 from curation.ingest.folder import FolderConfig, FolderSource
 from curation.ingest.lists import ListConfig, ListSource
 from curation.ingest.parquet import ParquetConfig, ParquetSource
+from curation.ingest.urls import UrlsConfig, UrlSource
 from curation.ingest.webdataset import WebDatasetConfig, WebDatasetSource
 from curation.storage import Store
 
@@ -37,11 +38,13 @@ SOURCES: dict[str, Kind] = {
     "folder": Kind(FolderConfig, FolderSource),
     "list": Kind(ListConfig, ListSource),
     "parquet": Kind(ParquetConfig, ParquetSource),
+    "urls": Kind(UrlsConfig, UrlSource),
     "webdataset": Kind(WebDatasetConfig, WebDatasetSource),
 }
 
 AnySource = Annotated[
-    FolderConfig | ListConfig | ParquetConfig | WebDatasetConfig, Field(discriminator="kind")
+    FolderConfig | ListConfig | ParquetConfig | UrlsConfig | WebDatasetConfig,
+    Field(discriminator="kind"),
 ]
 """The `source:` section of a pipeline."""
 

@@ -1,16 +1,13 @@
 """`kind: list`: files named by lists that others made, with what the lists say of them."""
 
-import marshal
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from errno import ENAMETOOLONG
-from heapq import merge
 from itertools import islice
-from typing import IO, Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field
 
@@ -22,13 +19,12 @@ from curation.ingest.identity import decode_key, encode_key
 from curation.ingest.resolve import key_bytes, resolve
 from curation.ingest.roots import Root, open_roots
 from curation.ingest.rows_of_lists import Row, list_ending, metadata_of, read_rows
+from curation.ingest.sorted_runs import sort_rows
 from curation.ingest.take import take_file
 from curation.ingest.texts import as_text
 from curation.storage import Store
 from schemas.error_codes import row_error
 
-RUN_ROWS = 100_000
-"""Rows that are sorted in memory; more go through temporary files."""
 _STAT_THREADS = 32
 _WINDOW = 512
 _UNKNOWN = Facts(None, None, None)
@@ -91,7 +87,7 @@ class ListSource:
     A line that is malformed or has no path refuses its list: it would be a row without a key.
 
     The lists are read in full before the first entry, and sorted, with temporary files above
-    `RUN_ROWS` rows.
+    a number of rows (see `sort_rows`).
     """
 
     def __init__(self, config: ListConfig, dataset: Store | None = None) -> None:
@@ -103,7 +99,7 @@ class ListSource:
 
     def entries(self, after: Place) -> Iterator[Entry]:
         with ExitStack() as stack, ThreadPoolExecutor(_STAT_THREADS) as pool:
-            rows = self._placed(_sorted(self._rows(), stack))
+            rows = self._placed(map(_Named._make, sort_rows(self._rows(), stack)))
             wanted = (pair for pair in rows if Place(pair[0].key, pair[1]) > after)
             while window := list(islice(wanted, _WINDOW)):
                 yield from pool.map(self._entry, *zip(*window, strict=True))
@@ -200,22 +196,3 @@ def _look(root: Root, key: bytes) -> tuple[Facts | None, str | None]:
         # Anything but a file that is not there may pass, and is for the reading to say.
         gone = isinstance(error, FileNotFoundError | NotADirectoryError)
         return None, "missing" if gone or error.errno == ENAMETOOLONG else None
-
-
-def _sorted(rows: Iterator[_Named], stack: ExitStack) -> Iterator[_Named]:
-    """Sort rows in runs; the last run stays in memory, those before lie in temporary files."""
-    files: list[IO[bytes]] = []
-    while run := sorted(islice(rows, RUN_ROWS)):
-        if len(run) < RUN_ROWS:
-            break
-        file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-        for row in run:
-            marshal.dump(tuple(row), file)
-        files.append(file)
-    return merge(*(_load(file, RUN_ROWS) for file in files), run)
-
-
-def _load(file: IO[bytes], num_rows: int) -> Iterator[_Named]:
-    file.seek(0)
-    for _ in range(num_rows):
-        yield _Named(*marshal.load(file))

@@ -1,4 +1,4 @@
-"""JSONL, CSV and Parquet lists, row by row, with the line in every refusal.
+"""JSONL, CSV, Parquet and text lists, row by row, with the line in every refusal.
 
 A line that cannot be read has no path, so it could be no row with an error: it refuses the list,
 before anything is frozen.
@@ -22,10 +22,14 @@ Row = tuple[int, Mapping[str, Any]]
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _ENDINGS = ("jsonl", "ndjson", "csv", "tsv", "parquet")
+_TEXT = "txt"
+
+ENDINGS = (*_ENDINGS, _TEXT)
+"""Endings of files that `read_rows` reads; a text file has one column, a value a line."""
 
 
 def list_ending(url: str) -> str:
-    """Return the format of a list.
+    """Return the format of a list with columns.
 
     Raises:
         ConfigError: Its name does not tell.
@@ -50,7 +54,7 @@ def read_rows(root: Root, key: bytes, columns: Mapping[str, str]) -> Iterator[Ro
         UsageError: It cannot be read, or a line is malformed.
     """
     uri = root.uri(key)
-    ending = list_ending(uri)
+    ending = _TEXT if uri.lower().endswith(f".{_TEXT}") else list_ending(uri)
     try:
         if ending == "parquet":
             yield from _read_parquet(root, key, columns)
@@ -59,6 +63,8 @@ def read_rows(root: Root, key: bytes, columns: Mapping[str, str]) -> Iterator[Ro
             lines = _Lines(file, uri)
             if ending in _DELIMITERS:
                 yield from _read_csv(lines, _DELIMITERS[ending], columns)
+            elif ending == _TEXT:
+                yield from _read_text(lines, columns)
             else:
                 yield from _read_jsonl(lines)
     except FileNotFoundError as error:
@@ -104,6 +110,15 @@ def _read_jsonl(lines: _Lines) -> Iterator[Row]:
         if not isinstance(value, dict):
             lines.refuse("no JSON object")
         yield lines.number, value
+
+
+def _read_text(lines: _Lines, columns: Mapping[str, str]) -> Iterator[Row]:
+    if len(columns) != 1:
+        lines.refuse(f"a text list has one column, expected {', '.join(columns)}")
+    (name,) = columns
+    for text in lines:
+        if value := text.strip():
+            yield lines.number, {name: value}
 
 
 def _read_csv(lines: _Lines, delimiter: str, columns: Mapping[str, str]) -> Iterator[Row]:

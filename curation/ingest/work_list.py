@@ -142,6 +142,7 @@ def _freeze_from(
         before=position.seq,
         after=position.after,
         sync=source.sync,
+        failed_again=source.lists_failed_again,
     )
     for table in _pack(changes, dataset, source, position.shard):
         name = paths.list_path(position.seq, position.number)

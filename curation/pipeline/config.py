@@ -11,6 +11,7 @@ from curation.config import Config, apply_overrides, parse_yaml, validate
 from curation.dataset import DatasetInfo
 from curation.errors import ConfigError
 from curation.ingest.kinds import DEFAULT_KIND, AnySource
+from curation.ingest.urls import UrlsConfig
 from curation.snapshot.config import SnapshotConfig
 from curation.urls import check_values
 from schemas import dataset as layout
@@ -136,7 +137,7 @@ class PipelineConfig(Config):
     source: AnySource | None = None
     stages: dict[str, dict[str, Any] | None] = {}
     snapshot: SnapshotConfig = SnapshotConfig()
-    run: RunConfig = RunConfig()
+    run: RunConfig = Field(default=RunConfig(), validate_default=True)
 
     @field_validator("name")
     @classmethod
@@ -150,6 +151,18 @@ class PipelineConfig(Config):
     @classmethod
     def _folder_by_default(cls, source: Any) -> Any:
         return {"kind": DEFAULT_KIND, **source} if isinstance(source, dict) else source
+
+    @field_validator("run")
+    @classmethod
+    def _longer_than_downloads(cls, run: RunConfig, info: ValidationInfo) -> RunConfig:
+        source = info.data.get("source")
+        if isinstance(source, UrlsConfig) and source.download.deadline_s >= run.task_timeout_s:
+            message = (
+                f"task_timeout_s must be more than source.download.deadline_s = "
+                f"{source.download.deadline_s:g}, or a slow shard fails instead of ending early"
+            )
+            raise ValueError(message)
+        return run
 
     def to_yaml(self) -> str:
         """Return the file that gives this configuration, for one changed by overrides."""

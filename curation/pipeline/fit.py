@@ -60,9 +60,10 @@ def run_fit(dataset: Dataset, instance: Instance, instances: Mapping[str, Instan
     assert isinstance(stage, FittedStage)
     assert instance.meaning is not None
     size, seed = stage.fit_sample()
-    sample = draw_sample(dataset, instance, instances, stage.fit_reads(), size, seed)
+    optional = stage.fit_optional()
+    sample = draw_sample(dataset, instance, instances, stage.fit_reads(), size, seed, optional)
     if not len(sample):
-        reads = ", ".join(stage.fit_reads())
+        reads = ", ".join(name for name in stage.fit_reads() if name not in optional)
         message = f"{instance.name}: no row has {reads}; there is nothing to fit on"
         raise NothingToFitError(message)
     files = dict(stage.fit(sample))

@@ -34,13 +34,15 @@ def draw_sample(
     reads: Sequence[str],
     size: int,
     seed: int,
+    optional: Sequence[str] = (),
 ) -> pa.Table:
     """Return the `size` rows with the smallest hash(image_id, seed), in that order.
 
     Every image counts once, however often it was ingested; rows with a null in `reads` do not
-    count. The answer depends on the rows alone, not on how shards cut them.
+    count, unless it is in an `optional` column. The answer depends on the rows alone, not on how
+    shards cut them.
     """
-    inputs = _Inputs(dataset, instance, instances, reads)
+    inputs = _Inputs(dataset, instance, instances, reads, optional)
     shards = inputs.complete_shards()
     if not shards:
         fields = [IMAGE_ID, *(pa.field(logical, pa.null()) for logical in reads)]
@@ -71,8 +73,9 @@ class _Inputs:
         instance: Instance,
         instances: Mapping[str, Instance],
         reads: Sequence[str],
+        optional: Sequence[str] = (),
     ) -> None:
-        self.reads = reads
+        self.needed = [name for name in reads if name not in optional]
         self._dataset = dataset
         self._owners: dict[str, list[tuple[str, str]]] = {}
         for logical in reads:
@@ -93,12 +96,12 @@ class _Inputs:
         return sorted(found)
 
     def narrow(self, shard: int) -> tuple[str, ...]:
-        """Return the columns of which a value has a few bytes; one shard tells for all."""
+        """Return the needed columns of which a value has a few bytes; one shard tells for all."""
         found = []
         for owner, columns in self._owners.items():
             schema = self._dataset.files.schema(self._folders[owner], shard)
             found += [name for name, column in columns if _is_narrow(schema.field(column).type)]
-        return tuple(found)
+        return tuple(name for name in found if name in self.needed)
 
     def read(self, shard: int, only: Sequence[str] | None = None) -> pa.Table:
         """Read `image_id` and the columns, or only some of them, by logical name."""
@@ -169,7 +172,7 @@ def _complete_rows(inputs: _Inputs, shards: Sequence[int], candidates: pa.Table)
     for shard, places_here in _by_shard(candidates):
         rows = candidates["position"].take(pa.array(places_here))
         part = inputs.read(shard).take(rows.combine_chunks())
-        valid = _valid(part, inputs.reads)
+        valid = _valid(part, inputs.needed)
         parts.append(part.filter(pa.array(valid)))
         places.append(places_here[valid])
     sample = pa.concat_tables(parts)

@@ -150,6 +150,8 @@ class _Draft:
     def reads(self) -> tuple[str, ...]:
         stage = self.make()
         reads = list(stage.reads())
+        if isinstance(stage, FittedStage):
+            reads.extend(name for name in stage.fit_reads() if name not in reads)
         if stage.pixels() is not None and "images.image_bytes" not in reads:
             reads.append("images.image_bytes")
         return tuple(reads)

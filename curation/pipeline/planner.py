@@ -254,4 +254,4 @@ def _waits_for_own_fit(instance: Instance) -> bool:
 def _fit_reads(instance: Instance) -> tuple[str, ...]:
     stage = instance.make()
     assert isinstance(stage, FittedStage)
-    return stage.fit_reads()
+    return tuple(name for name in stage.fit_reads() if name not in stage.fit_optional())

@@ -16,8 +16,9 @@ from curation.tables import write_table
 from schemas import dataset as paths
 from schemas.error_codes import error_code, is_transient
 
-_NEEDS_LISTING = "changed"
-"""A file that is no longer what was listed is for the next ingest to list, not for a retry."""
+_NEED_LISTING = ("changed", "deferred")
+"""A file that is no longer what was listed, or for which its shard has no room, is for the next
+ingest to list, not for a retry."""
 
 
 def retry_transient(
@@ -95,7 +96,7 @@ def _read_again(
     good = [
         position
         for position, text in enumerate(errors)
-        if text is None or (error_code(text) != _NEEDS_LISTING and not is_transient(text))
+        if text is None or (error_code(text) not in _NEED_LISTING and not is_transient(text))
     ]
     if not good:
         return None

@@ -101,9 +101,12 @@ class Session:
         `pipelines/<name>.yaml` is written once the request was found possible, before any task.
 
         Raises:
+            ConfigError: A stage lacks what it needs here; nothing was touched.
             LongtailError: Refused, or the store failed; what was finished stays.
         """
         started = time.monotonic()
+        for instance in resolve(self.config, self.registry):
+            instance.make().check()  # before a dataset is made
         dataset = self.create_dataset()
         self._check(dataset, self.instances(dataset))
         if retry_quarantined:

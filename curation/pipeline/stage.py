@@ -178,6 +178,16 @@ class Stage(ABC, Generic[C]):
         """Return digests of weights and prompts, which enter the fingerprint."""
         return {}
 
+    def check(self) -> None:
+        """Refuse what cannot work here, such as a package that is not installed.
+
+        Called where a run is driven, before it starts anything. To read what the stage wrote, none
+        of it is needed.
+
+        Raises:
+            ConfigError: Says what is missing and how to get it.
+        """
+
     def setup(self) -> None:
         """Load what `process` needs; called once in the process that runs the stage."""
 
@@ -197,12 +207,16 @@ class FittedStage(Stage[C]):
     def fit_reads(self) -> tuple[str, ...]:
         """Return the logical names of the metadata columns that `fit` reads."""
 
+    def fit_optional(self) -> tuple[str, ...]:
+        """Return those of `fit_reads` that may be null in a row of the sample."""
+        return ()
+
     @abstractmethod
     def fit_sample(self) -> tuple[int, int]:
         """Return the sample's size in rows and the seed that draws it.
 
         The sample is the rows with the smallest hash of `image_id` and seed, in that order, among
-        rows in which no column that `fit` reads is null. It does not depend on shard sizes.
+        rows in which no column that `fit` needs is null. It does not depend on shard sizes.
         """
 
     @abstractmethod

@@ -25,7 +25,7 @@ from curation.snapshot.current import (
     hash_places,
 )
 from curation.snapshot.expressions import Expression
-from curation.snapshot.inputs import RelationRows, ShardReader, ShardStates, Sources
+from curation.snapshot.inputs import CAPTIONS, RelationRows, ShardReader, ShardStates, Sources
 from curation.snapshot.lists import Lists
 from curation.snapshot.predicates import Evaluator, check_boolean, check_orderable, order_keys
 from curation.snapshot.reasons import Reasons
@@ -103,8 +103,10 @@ def collect(
         SnapshotError: Something is missing and not allowed to, or an expression does not fit.
         ConservationError: A shard has other rows than its list.
     """
-    columns = {c for e in (*where, *order) for c in e.columns} | set(sources.roles.values())
-    reader = ShardReader(dataset, sources, [*_SOURCE, *columns], relations)
+    facts = {name for role, name in sources.roles.items() if role != CAPTIONS}
+    columns = {c for e in (*where, *order) for c in e.columns} | facts
+    later = set(sources.roles.values()) - facts
+    reader = ShardReader(dataset, sources, [*_SOURCE, *columns], relations, later)
     states = ShardStates(dataset, sources, reader.used[1:], relations)
     if not allow_pending:
         _refuse_pending(dataset, states, reader.used)

@@ -9,6 +9,7 @@ from curation.config import Config
 from curation.dataset import Dataset
 from curation.errors import ConservationError, SnapshotError
 from curation.fingerprint import pretty_json
+from curation.snapshot.captions import CaptionReader
 from curation.snapshot.collect import collect
 from curation.snapshot.config import SnapshotConfig
 from curation.snapshot.decide import Decisions, decide
@@ -123,7 +124,8 @@ def create_snapshot(
     path = snapshot_path(snapshot, MANIFEST)
     if dataset.store.exists(path):
         return Created(read_manifest(dataset, snapshot), False)
-    files = write_tables(dataset, snapshot, decisions)
+    captions = CaptionReader(dataset, sources)
+    files = write_tables(dataset, snapshot, decisions, captions)
     manifest = _manifest(
         dataset, pipeline, decisions, content, sources, previous, code_version, files
     )

@@ -21,8 +21,12 @@ ROLES = {
     "aesthetic_score": ("aesthetic", "score"),
     "category_path": ("categorize", "path"),
     "dedup_group": ("dedup", "group"),
+    "captions": ("caption", "captions"),
 }
 """What a snapshot needs to know of an image -> the stage and its column that say so."""
+
+CAPTIONS = "captions"
+"""The role that is read for the kept rows only, when the tables are written."""
 
 _IDENTITY = [f.name for f in IDENTITY]
 _HIDDEN = frozenset({"shard", "row", "image_bytes"})
@@ -223,6 +227,7 @@ class ShardReader:
         sources: Which column comes from where.
         columns: The columns wanted, by name on disk.
         relations: Relation instance -> its rows.
+        later: Columns that are read later: their instances count as read, and must have the shard.
     """
 
     def __init__(
@@ -231,11 +236,14 @@ class ShardReader:
         sources: Sources,
         columns: Iterable[str],
         relations: Mapping[str, RelationRows],
+        later: Iterable[str] = (),
     ) -> None:
         self._dataset = dataset
         self._parents = sources.parents
         self._relations = relations
         self._columns: dict[str, list[str]] = {layout.IMAGES: []}
+        for name in later:
+            self._columns.setdefault(sources.owners[name], [])
         for name in sorted(set(columns) - set(_IDENTITY)):
             self._columns.setdefault(sources.owners[name], []).append(name)
 

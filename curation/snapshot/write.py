@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from curation.dataset import Dataset
 from curation.errors import ConservationError
+from curation.snapshot.captions import CaptionReader
 from curation.snapshot.decide import Decisions, split_names
 from curation.snapshot.manifest import FileInfo
 from curation.snapshot.read import snapshot_path
@@ -18,7 +19,9 @@ from schemas.decisions import DECISIONS
 from schemas.training import TRAINING
 
 
-def write_tables(dataset: Dataset, snapshot: str, decisions: Decisions) -> dict[str, FileInfo]:
+def write_tables(
+    dataset: Dataset, snapshot: str, decisions: Decisions, captions: CaptionReader
+) -> dict[str, FileInfo]:
     """Put `decisions/` and `data/`, one file each for a group of shards."""
     files: dict[str, FileInfo] = {}
     group = decisions.rows.shard // layout.SHARDS_PER_GROUP
@@ -26,12 +29,13 @@ def write_tables(dataset: Dataset, snapshot: str, decisions: Decisions) -> dict[
     for start, stop in itertools.pairwise(bounds):
         name = f"part-{group[start]:05d}.parquet"
         table = _decisions_table(decisions, start, stop)
-        kept = pa.array(decisions.kept[start:stop])
+        kept = decisions.kept[start:stop]
+        facts = decisions.rows.facts.slice(start, stop - start).filter(pa.array(kept))
+        places = decisions.rows.shard[start:stop][kept], decisions.rows.row[start:stop][kept]
+        facts = facts.append_column("captions", captions.read(*places))
         tables = {
             f"decisions/{name}": table,
-            f"data/{name}": _training_table(
-                table.filter(kept), decisions.rows.facts.slice(start, stop - start).filter(kept)
-            ),
+            f"data/{name}": _training_table(table.filter(pa.array(kept)), facts),
         }
         for file, content in tables.items():
             data = to_parquet(content)
@@ -72,10 +76,8 @@ def _decisions_table(decisions: Decisions, start: int, stop: int) -> pa.Table:
 
 def _training_table(table: pa.Table, facts: pa.Table) -> pa.Table:
     """Return the training rows for the kept rows of a decisions table."""
-    captions = TRAINING.field("captions").type
     columns = {
-        "captions": pa.array([[]] * len(table), captions),
-        **{name: facts[name] for name in ("width", "height", "aesthetic_score")},
+        **{name: facts[name] for name in ("captions", "width", "height", "aesthetic_score")},
         **{name: table[name] for name in TRAINING.names if name in table.column_names},
     }
     return conform(pa.table(columns), TRAINING)

@@ -2,23 +2,32 @@
 
 import io
 import json
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from curation.config import Config
 from curation.errors import DatasetError
 from curation.fingerprint import pretty_json
 from stages.categorize import kmeans
+from stages.categorize.names import name_nodes
+from stages.categorize.tree import Tree, descend, grow, leaf_paths
 
 MODEL = "model.json"
 CENTERS = "centers.npy"
-_FORMAT = 1
+_FORMAT = 2
+_READABLE = (1, 2)
+"""Format 1 had one level and no names."""
+
+_MAX_LEAVES = 65_536
+
+NameSource = Literal["source_key", "alt_text", "caption"]
 
 
 class CategorizeConfig(Config):
@@ -28,11 +37,29 @@ class CategorizeConfig(Config):
         categorizer: Name of the categorizer.
         sample_rows: Rows that it is fitted on, at most.
         seed: Draws the sample, and whatever else the fit draws.
+        names_from: Where the words of categories' names come from: the images' paths in the source,
+            the texts that came with them, the captions of a `caption` stage (which then cannot read
+            this stage's categories).
     """
 
     categorizer: str = "clusters"
     sample_rows: int = Field(default=200_000, ge=1, le=10_000_000)
     seed: int = 0
+    names_from: tuple[NameSource, ...] = ("source_key", "alt_text")
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A category that has none below it.
+
+    Attributes:
+        path: From the root down, `c017/c003`.
+        name: The names along the path, `animals/dogs`; a node that no word describes is called as
+            in `path`.
+    """
+
+    path: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -60,15 +87,17 @@ class Categorizer(ABC):
     config_type: ClassVar[type[CategorizeConfig]]
 
     @abstractmethod
-    def fit(self, vectors: NDArray[np.float16]) -> Mapping[str, bytes]:
-        """Return the artefact's files: the same bytes for the same (rows, dimension), at least one.
+    def fit(self, vectors: NDArray[np.float16], words: Sequence[Set[str]]) -> Mapping[str, bytes]:
+        """Return the artefact's files: the same bytes for the same input, at least one.
 
-        The rows come in the order of a hash: their order is random and yet given.
+        Args:
+            vectors: (rows, dimension), in the order of a hash: random and yet given.
+            words: For each row the words that its texts have, from `names.words_of`.
         """
 
     @abstractmethod
-    def load(self, artifact: Mapping[str, bytes]) -> Sequence[str]:
-        """Take what `fit` made into use, and return the path of every leaf.
+    def load(self, artifact: Mapping[str, bytes]) -> Sequence[Leaf]:
+        """Take what `fit` made into use, and return every leaf.
 
         Raises:
             DatasetError: The artefact is of a newer format, or of another kind.
@@ -84,91 +113,109 @@ class Categorizer(ABC):
 
 
 class ClustersConfig(CategorizeConfig):
-    """Categories are clusters of the vectors.
+    """Categories are clusters of the vectors, cut again into clusters.
 
     Attributes:
-        num_clusters: Clusters wanted; a small sample gives fewer, and `model.json` says how many.
-        iterations: Limit to the rounds of the fit.
+        branching: Clusters wanted below each node, level by level from the root; a node with few
+            different rows gets fewer.
+        iterations: Limit to the rounds of each fit.
     """
 
     categorizer: Literal["clusters"] = "clusters"
-    num_clusters: int = Field(default=64, ge=1, le=65_536)
+    branching: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=_MAX_LEAVES)], ...], Field(min_length=1, max_length=6)
+    ] = (8, 6, 4)
     iterations: int = Field(default=30, ge=1, le=1000)
+
+    @field_validator("branching")
+    @classmethod
+    def _not_too_many(cls, branching: tuple[int, ...]) -> tuple[int, ...]:
+        if (leaves := math.prod(branching)) > _MAX_LEAVES:
+            message = f"{leaves} leaves, expected at most {_MAX_LEAVES}"
+            raise ValueError(message)
+        return branching
 
 
 class ClustersCategorizer(Categorizer):
-    """Spherical k-means over any embedder's vectors; `c000` is the biggest cluster of the sample.
+    """Spherical k-means over any embedder's vectors, level by level; `c000` is the biggest sibling.
+
+    A vector goes down the tree: to the nearest of the top centres, then to the nearest of those
+    below it. That costs the sum of the levels, not their product, and makes every category a part
+    of its parent.
 
     The artefact is `centers.npy`, int16 unit vectors in units of 1/16384, and `model.json`, whose
-    `nodes` name the rows of the centres in order. A node's path tells its place in the tree, so
-    that more levels need no other format; this version fits and reads one level.
+    `nodes` name the rows of the centres, parents before their children, siblings by size.
     """
 
-    version = 1
+    version = 2
     config_type = ClustersConfig
 
     def __init__(self, config: ClustersConfig) -> None:
         self._config = config
-        self._centers: kmeans.Integers = np.zeros((0, 0), np.int16)
+        self._tree: Tree | None = None
 
-    def fit(self, vectors: NDArray[np.float16]) -> Mapping[str, bytes]:
+    def fit(self, vectors: NDArray[np.float16], words: Sequence[Set[str]]) -> Mapping[str, bytes]:
         config = self._config
-        found = kmeans.fit(
-            kmeans.quantize(vectors), config.num_clusters, config.iterations, config.seed
-        )
-        names = _node_names(len(found.sizes))
+        tree = grow(kmeans.quantize(vectors), config.branching, config.iterations, config.seed)
+        names = name_nodes(tree.paths, [tree.paths[node] for node in tree.members], words)
         model = {
             "format": _FORMAT,
             "kind": "clusters",
-            "levels": 1,
+            "levels": tree.levels,
             "unit": kmeans.UNIT,
             "dimension": vectors.shape[1],
-            "num_clusters": len(found.sizes),
-            "requested_clusters": config.num_clusters,
+            "num_clusters": len(leaf_paths(tree)),
+            "requested_branching": list(config.branching),
             "sample_rows": len(vectors),
-            "iterations": found.iterations,
-            "converged": found.converged,
+            "converged": tree.converged,
             "nodes": [
-                {"path": name, "sample_rows": size}
-                for name, size in zip(names, found.sizes, strict=True)
+                {"path": path, "name": names[path], "sample_rows": size}
+                for path, size in zip(tree.paths, tree.sizes, strict=True)
             ],
         }
         file = io.BytesIO()
-        np.save(file, found.centers, allow_pickle=False)
+        np.save(file, tree.centers, allow_pickle=False)
         return {MODEL: pretty_json(model), CENTERS: file.getvalue()}
 
-    def load(self, artifact: Mapping[str, bytes]) -> Sequence[str]:
+    def load(self, artifact: Mapping[str, bytes]) -> Sequence[Leaf]:
         if missing := sorted({MODEL, CENTERS} - set(artifact)):
             message = f"the artefact has no {missing[0]}; name one that `categorize` has fitted"
             raise DatasetError(message)
         model: dict[str, Any] = json.loads(artifact[MODEL])
-        found = (model.get("format"), model.get("kind"), model.get("levels"), model.get("unit"))
-        if found != (_FORMAT, "clusters", 1, kmeans.UNIT):
+        found = (model.get("format"), model.get("kind"), model.get("unit"))
+        if found not in [(format, "clusters", kmeans.UNIT) for format in _READABLE]:
             message = (
-                f"the artefact's {MODEL} has format, kind, levels and unit {found}; this version "
-                f"reads {(_FORMAT, 'clusters', 1, kmeans.UNIT)}: update Longtail or fit again"
+                f"the artefact's {MODEL} has format, kind and unit {found}; this version reads up "
+                f"to {(_FORMAT, 'clusters', kmeans.UNIT)}: update Longtail or fit again"
             )
             raise DatasetError(message)
-        self._centers = np.load(io.BytesIO(artifact[CENTERS]), allow_pickle=False)
-        return [node["path"] for node in model["nodes"]]
+        nodes = model["nodes"]
+        self._tree = Tree(
+            paths=tuple(node["path"] for node in nodes),
+            centers=np.load(io.BytesIO(artifact[CENTERS]), allow_pickle=False),
+            sizes=tuple(node["sample_rows"] for node in nodes),
+            levels=model["levels"],
+            converged=model["converged"],
+        )
+        own = {node["path"]: str(node.get("name", node["path"])) for node in nodes}
+        return [Leaf(path, _full_name(path, own)) for path in leaf_paths(self._tree)]
 
     def assign(self, vectors: NDArray[np.float16]) -> Assignment:
-        dimension = self._centers.shape[1]
+        assert self._tree is not None, "`load` comes first"
+        dimension = self._tree.centers.shape[1]
         if vectors.shape[1] != dimension:
             message = (
                 f"the artefact was fitted on vectors of {dimension} numbers, these have "
                 f"{vectors.shape[1]}; remove `artifact:` or name one fitted on this embedder"
             )
             raise DatasetError(message)
-        rows = kmeans.quantize(vectors)
-        leaves, products = kmeans.nearest_centers(rows, self._centers)
-        return Assignment(leaves, kmeans.cosine_distances(rows, self._centers, leaves, products))
+        return Assignment(*descend(kmeans.quantize(vectors), self._tree))
 
 
-def _node_names(count: int) -> list[str]:
-    """Return `c000`, `c001`, ..., wide enough that text order is the order of numbers."""
-    width = max(3, len(str(count - 1)))
-    return [f"c{number:0{width}d}" for number in range(count)]
+def _full_name(path: str, own: Mapping[str, str]) -> str:
+    parts = path.split("/")
+    return "/".join(own["/".join(parts[:depth])] for depth in range(1, len(parts) + 1))
 
 
 CATEGORIZERS: dict[str, type[Categorizer]] = {"clusters": ClustersCategorizer}
+"""Name in YAML -> class."""

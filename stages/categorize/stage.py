@@ -1,7 +1,7 @@
 """The stage `categorize`: vectors in, category paths out."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 from curation.pipeline.stage import FittedStage, Shard
 from schemas.categorize import CATEGORIZE
 from schemas.error_codes import row_error
-from stages.categorize.categorizers import CATEGORIZERS, CategorizeConfig, Categorizer
+from stages.categorize.categorizers import CATEGORIZERS, CategorizeConfig, Categorizer, Leaf
+from stages.categorize.names import words_of, words_of_key
 
 VECTOR = "embed.vector"
+KEY = "images.source_key"
+NAME_COLUMNS = {"source_key": KEY, "alt_text": "images.alt_text", "caption": "caption.captions"}
+"""Name in `names_from` -> the column that the fit reads for it."""
 
 
 class CategorizeStage(FittedStage[CategorizeConfig]):
@@ -29,7 +33,7 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
     ) -> None:
         super().__init__(config, artifact)
         self._categorizer = cast(Categorizer, self.backend(config))
-        self._paths: Sequence[str] = ()
+        self._leaves: Sequence[Leaf] = ()
 
     def reads(self) -> tuple[str, ...]:
         return (VECTOR,)
@@ -38,18 +42,21 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
         return CATEGORIZE
 
     def fit_reads(self) -> tuple[str, ...]:
-        return (VECTOR,)
+        return (VECTOR, *self.fit_optional())
+
+    def fit_optional(self) -> tuple[str, ...]:
+        return tuple(NAME_COLUMNS[source] for source in dict.fromkeys(self.config.names_from))
 
     def fit_sample(self) -> tuple[int, int]:
         return self.config.sample_rows, self.config.seed
 
     def fit(self, sample: pa.Table) -> Mapping[str, bytes]:
         assert len(sample), "the contract promises a row"
-        return self._categorizer.fit(_matrix(sample[VECTOR]))
+        return self._categorizer.fit(_matrix(sample[VECTOR]), self._words(sample))
 
     def setup(self) -> None:
         assert self.artifact is not None, "the runner fits before it categorizes"
-        self._paths = self._categorizer.load(self.artifact)
+        self._leaves = self._categorizer.load(self.artifact)
 
     def process(self, shard: Shard) -> pa.Table:
         column = shard.column(VECTOR)
@@ -63,13 +70,29 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
         error = row_error("missing_input", column=VECTOR)
         return pa.table(
             [
-                pa.array(self._paths, pa.string()).take(leaves),
+                pa.array([leaf.path for leaf in self._leaves], pa.string()).take(leaves),
+                pa.array([leaf.name for leaf in self._leaves], pa.string()).take(leaves),
                 leaves,
                 pa.array(distance, mask=~known),
                 pa.array([None if there else error for there in known], pa.string()),
             ],
             schema=CATEGORIZE,
         )
+
+    def _words(self, sample: pa.Table) -> list[set[str]]:
+        found: list[set[str]] = [set() for _ in range(len(sample))]
+        for column in self.fit_optional():
+            for words, value in zip(found, sample[column].to_pylist(), strict=True):
+                words |= _words_in(column, value)
+        return found
+
+
+def _words_in(column: str, value: Any) -> set[str]:
+    if value is None:
+        return set()
+    if isinstance(value, list):
+        return {word for caption in value for word in words_of(caption["text"] or "")}
+    return words_of_key(value) if column == KEY else words_of(value)
 
 
 def _matrix(column: pa.ChunkedArray) -> NDArray[np.float16]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from PIL import Image
 from skimage import data
@@ -62,7 +63,9 @@ def ready(name: str) -> Stage[Any]:
     stage = make(name)
     if isinstance(stage, FittedStage):
         sample = pa.table({column: input_column(column) for column in stage.fit_reads()})
-        stage = make(name, dict(stage.fit(sample.drop_null())))
+        needed = [column for column in stage.fit_reads() if column not in stage.fit_optional()]
+        valid = functools.reduce(pc.and_, [sample[column].is_valid() for column in needed])
+        stage = make(name, dict(stage.fit(sample.filter(valid))))
     stage.setup()
     return stage
 

@@ -6,6 +6,7 @@ import os
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from curation.config import validate
 from curation.ingest.config import SourceConfig
 from curation.ingest.kinds import SOURCES
 from tests.fakes.lake import TIME_NS
+from tests.fakes.web import Answer, Web, serve_for_ever
 
 Images = Mapping[str, bytes]
 
@@ -93,6 +95,32 @@ def _write_parquet(folder: Path, images: Images, time_ns: int) -> None:
         _touch(lake / f"{file}.parquet", time_ns)
 
 
+@cache
+def _web() -> Web:
+    return serve_for_ever()
+
+
+def _answer_with(data: bytes) -> Answer:
+    return lambda request, wire: wire.answer(data)
+
+
+def _write_urls(folder: Path, images: Images, time_ns: int) -> None:
+    lake = _clear(folder)
+    _web().routes = {f"/{name}": _answer_with(data) for name, data in images.items()}
+    for half, names in _halves(images).items():
+        rows = [json.dumps({"url": _web().url(f"/{name}")}) for name in reversed(names)]
+        (lake / f"{half}.jsonl").write_text("\n".join(rows))
+
+
+def _url_settings(folder: Path) -> dict[str, Any]:
+    download = {
+        "contact": "https://example.org/crawl",
+        "host_delay_s": 0.0,
+        "allow_addresses": ["127.0.0.0/8"],
+    }
+    return {**_roots(folder), "download": download}
+
+
 def _halves(images: Images) -> dict[str, list[str]]:
     """Share the images between two files by name, so that more images leave the others there."""
     return {
@@ -116,5 +144,6 @@ FAKES: dict[str, FakeSource] = {
         },
     ),
     "parquet": FakeSource(_write_parquet, lambda folder: {**_roots(folder), "key_column": "id"}),
+    "urls": FakeSource(_write_urls, _url_settings),
     "webdataset": FakeSource(_write_webdataset, _roots),
 }

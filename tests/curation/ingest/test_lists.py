@@ -8,7 +8,7 @@ import pytest
 
 from curation.config import validate
 from curation.errors import ConfigError, UsageError
-from curation.ingest import lists as lists_module
+from curation.ingest import sorted_runs
 from curation.ingest.folder import FolderConfig
 from curation.ingest.lists import ListConfig
 
@@ -192,7 +192,7 @@ def test_long_lists_are_sorted_in_runs(make, lake, write, rows_of, monkeypatch):
     order = [(n * 7) % 30 for n in range(30)]
     source = make(jsonl(*({"path": f"{n:02d}.jpg", "n": n} for n in order)))
     expected = rows_of(source)
-    monkeypatch.setattr(lists_module, "RUN_ROWS", 10)
+    monkeypatch.setattr(sorted_runs, "RUN_ROWS", 10)
 
     assert rows_of(source) == expected
     assert [row["image_bytes"] for row in expected] == [b"%d" % n for n in range(30)]

@@ -42,7 +42,7 @@ stages:
   inspect: {{}}
   aesthetic: {{}}
   embed: {{}}
-  categorize: {{num_clusters: 4}}
+  categorize: {{branching: [4]}}
   dedup: {{}}
 snapshot:
   where:

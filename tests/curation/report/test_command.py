@@ -13,7 +13,7 @@ def test_the_command_writes_the_page(session, source, tmp_path):
     for number, extra in enumerate([(), ("--snapshot", source.manifest.id[:8])]):
         out = tmp_path / f"{number}.html"
         done = CliRunner().invoke(
-            longtail, ["report", session.config.dataset, "--out", str(out), *extra]
+            longtail, ["report", session.config.dataset, "--output", str(out), *extra]
         )
         assert done.exit_code == 0, done.output
         assert done.output.strip() == str(out)
@@ -31,7 +31,7 @@ def test_the_page_is_not_written_into_a_dataset(session):
     with pytest.raises(UsageError, match="is a dataset; name a file outside it"):
         CliRunner().invoke(
             longtail,
-            ["report", session.config.dataset, "--out", out],
+            ["report", session.config.dataset, "--output", out],
             standalone_mode=False,
             catch_exceptions=False,
         )

@@ -1,0 +1,92 @@
+"""`longtail search`."""
+
+import uuid
+from pathlib import Path
+
+import click
+
+from curation.cli.console import print_json, print_lines, print_table
+from curation.cli.options import as_json, chosen_pipeline, dataset_url
+
+
+@click.command()
+@dataset_url
+@click.option(
+    "--image",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A picture; what looks like it is searched for.",
+)
+@click.option("--instance", help="Whose vectors to search, where several instances have some.")
+@click.option(
+    "-k",
+    "limit",
+    type=click.IntRange(min=1, max=100_000),
+    default=20,
+    show_default=True,
+    help="How many images to find.",
+)
+@chosen_pipeline
+@as_json
+def search(
+    dataset: str,
+    image: Path,
+    instance: str | None,
+    limit: int,
+    pipeline: str | None,
+    as_json: bool,
+) -> None:
+    """Find the images that are nearest to a picture, by the vectors of `embed`.
+
+    The search is exact: it looks at every vector, and equal scores go by image id.
+    """
+    from curation.dataset import Dataset
+    from curation.errors import UsageError
+    from curation.search import search_by_image
+    from stages.registry import STAGES
+
+    try:
+        data = image.read_bytes()
+    except OSError as error:
+        message = f"--image {image}: cannot be read: {error.strerror or error}"
+        raise UsageError(message) from error
+    found = search_by_image(
+        Dataset.open(dataset), STAGES, data, limit=limit, instance=instance, pipeline=pipeline
+    )
+    if as_json:
+        matches = [
+            {
+                "score": match.score,
+                "image_id": str(uuid.UUID(bytes=match.image_id)),
+                "source_name": match.source_name,
+                "source_key": match.source_key,
+                "shard": match.shard,
+                "row": match.row,
+            }
+            for match in found.matches
+        ]
+        print_json(
+            {
+                "instance": found.instance,
+                "vectors": found.num_vectors,
+                "missing_shards": found.num_missing,
+                "matches": matches,
+            }
+        )
+        return
+    rows = [
+        (
+            f"{match.score:.4f}",
+            uuid.UUID(bytes=match.image_id),
+            f"{match.source_name}:{match.source_key}",
+            match.shard,
+            match.row,
+        )
+        for match in found.matches
+    ]
+    columns = ["score", "image_id", "source", "shard", "row"]
+    print_table(columns, rows, right=("score", "shard", "row"))
+    lines = [f"{found.num_vectors:,} vectors of {found.instance} searched"]
+    if found.num_missing:
+        lines.append(f"{found.num_missing:,} shards have no vectors yet; run the pipeline again")
+    print_lines(lines)

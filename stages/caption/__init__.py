@@ -1,0 +1,1 @@
+"""Caption: what every image shows, in words, for a text-to-image model to learn from."""

@@ -1,0 +1,1 @@
+"""OCR: the text that stands in every image, for captions and for predicates."""
