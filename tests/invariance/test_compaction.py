@@ -34,7 +34,7 @@ stages:
   inspect: {{}}
   aesthetic: {{}}
   embed: {{}}
-  categorize: {{num_clusters: 2, sample_rows: 16}}
+  categorize: {{branching: [2], sample_rows: 16}}
   dedup: {{}}
 snapshot:
   where: {{intact: inspect_error IS NULL, pretty: aesthetic_score >= 20}}
