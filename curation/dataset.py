@@ -7,7 +7,7 @@ Everything is found by listing; there is no other state. A listing is made once 
 import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 from curation.config import Config, validate
 from curation.errors import DatasetError
 from curation.fingerprint import pretty_json
+from curation.shard_files import ShardFiles
 from curation.storage import Store
-from curation.tables import file_digests, from_parquet, read_table
+from curation.tables import from_parquet
 from schemas import dataset as paths
 from schemas.ingest_list import INGEST_LIST
 
-_SHARD = re.compile(r"shard-(\d{8})\.parquet$")
 _LIST = re.compile(r"list-(\d{8})\.parquet$")
 _LIST_SHARD = INGEST_LIST.get_field_index("shard")
 
@@ -59,10 +59,12 @@ class Dataset:
     Attributes:
         store: Where it lies.
         info: The content of `dataset.json`.
+        files: Its shards as files; every reader and rewriter of a stage's shards goes through it.
     """
 
     def __init__(self, store: Store, info: DatasetInfo) -> None:
         self.store = store
+        self.files = ShardFiles(store)
         self.info = info
 
     @classmethod
@@ -134,37 +136,30 @@ class Dataset:
 
     # Shards ----------------------------------------------------------------------------------
 
-    def shards(self, folder: str) -> list[int]:
-        """Return the numbers of the shard files below `images` or an instance's folder, sorted."""
-        found = []
-        for group in self.store.names(folder):
-            if group.isdigit():
-                for name in self.store.names(f"{folder}/{group}"):
-                    if match := _SHARD.search(name):
-                        found.append(int(match[1]))
-        return sorted(found)
+    def stage_folders(self) -> Iterator[tuple[str, str]]:
+        """Yield (instance, fingerprint) of every configured stage that any pipeline ever had."""
+        for name in self.store.names(""):
+            if name not in paths.RESERVED_NAMES and "." not in name:
+                for fingerprint in self.store.names(name):
+                    yield name, fingerprint
 
     def image_shards(self) -> list[int]:
         """Return the numbers of the image shards that exist."""
-        return self.shards(paths.IMAGES)
+        return self.files.shards(paths.IMAGES)
 
     def instance_shards(self, instance: str, fingerprint: str) -> list[int]:
         """Return the numbers of the shards that a configured stage has finished."""
-        return self.shards(paths.instance_folder(instance, fingerprint))
+        return self.files.shards(paths.instance_folder(instance, fingerprint))
 
     def read_images(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read columns of an image shard; name them unless the bytes are wanted too."""
-        return read_table(self.store, paths.images_path(shard), columns)
+        return self.files.read(paths.IMAGES, shard, columns)
 
     def read_instance(
         self, instance: str, fingerprint: str, shard: int, columns: Sequence[str] | None = None
     ) -> pa.Table:
         """Read columns, by their names on disk, of a stage's file for one shard."""
-        return read_table(self.store, paths.instance_path(instance, fingerprint, shard), columns)
-
-    def digests(self, path: str) -> dict[str, str]:
-        """Return column -> digest of its values for a shard file, from its footer."""
-        return file_digests(self.store, path)
+        return self.files.read(paths.instance_folder(instance, fingerprint), shard, columns)
 
     # Ingests ---------------------------------------------------------------------------------
 

@@ -193,7 +193,8 @@ def _instance_table(
         files, note = _relation_files(dataset, instance, instances)
     else:
         shards = dataset.instance_shards(name, instance.fingerprint)
-        files = tuple(layout.instance_path(name, instance.fingerprint, shard) for shard in shards)
+        folder = layout.instance_folder(name, instance.fingerprint)
+        files = dataset.files.files(folder, shards)
         missing = len(set(dataset.image_shards()) - set(shards))
         note = f"{len(shards)} shards" + (f", {missing} missing" if missing else "")
     return Table(name, f"stage {instance.stage_type.name}; {note}", schema, _parts(files))

@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import re
+import shutil
 import stat
 import sys
 import time
@@ -27,7 +28,10 @@ from curation.urls import check_url, redacted
 _log = logging.getLogger(__name__)
 
 fault_hook: Callable[[str, str], None] | None = None
-"""Called with (`before` | `written` | `after`, path) around every commit; tests kill there."""
+"""Called with (`before` | `written` | `after`, path) around every commit; tests kill there.
+
+Writing a file is a commit, and so is deleting one.
+"""
 
 TEMPORARY = ".tmp-"
 
@@ -191,6 +195,17 @@ class Store:
             with reaching(self.uri(name)), self.fs.open(self.path(name), "rb") as file:
                 yield file
 
+    def version(self, file: IO[bytes]) -> tuple[Any, ...] | None:
+        """Return what tells an opened file from one that took its place; null where nothing does.
+
+        Locally number, size and time of the file; on an object store the tag of its content.
+        """
+        if self.is_local:
+            status = os.fstat(file.fileno())
+            return status.st_ino, status.st_size, status.st_mtime_ns
+        tag = (getattr(file, "details", None) or {}).get("ETag")
+        return None if tag is None else (tag,)
+
     def names(self, folder: str) -> list[str]:
         """Return the names directly below `folder`, in byte order; empty where it is missing."""
         path = self.path(folder)
@@ -267,10 +282,14 @@ class Store:
                 self.fs.pipe_file(self.path(name), bytes(data))
         _fault("after", name)
 
-    def create(self, name: str, data: Data) -> bool:
+    def create(self, name: str, data: Data | Path) -> bool:
         """Write `name` whole if nobody has; return whether this call did.
 
         Of any number of racing calls exactly one returns true.
+
+        Args:
+            name: The file.
+            data: What to write; a local file is copied piece by piece.
         """
         _fault("before", name)
         with self._explained("write", name):
@@ -286,7 +305,10 @@ class Store:
                 self._sync_folder(name)
             else:
                 try:
-                    self.fs.pipe_file(self.path(name), bytes(data), mode="create")
+                    if isinstance(data, Path):
+                        self.fs.put_file(str(data), self.path(name), mode="create")
+                    else:
+                        self.fs.pipe_file(self.path(name), bytes(data), mode="create")
                 except FileExistsError:
                     return False
         _fault("after", name)
@@ -294,11 +316,13 @@ class Store:
 
     def delete(self, name: str) -> None:
         """Remove the file `name`; nothing happens where there is none."""
+        _fault("before", name)
         with self._explained("delete", name):
             try:
                 self.fs.rm_file(self.path(name))
             except FileNotFoundError:
                 return
+        _fault("after", name)
 
     def prune(self, folder: str) -> None:
         """Remove the empty folders below `folder`, itself and above; object stores have none."""
@@ -319,14 +343,18 @@ class Store:
     def _explained(self, action: str, name: str) -> AbstractContextManager[None]:
         return _explained(action, self.uri(name), is_local=self.is_local)
 
-    def _write_temporary(self, name: str, data: Data) -> str:
+    def _write_temporary(self, name: str, data: Data | Path) -> str:
         target = self.path(name)
         folder = os.path.dirname(target)
         os.makedirs(folder, exist_ok=True)
         temporary = f"{folder}/{TEMPORARY}{uuid.uuid4().hex}"
         try:
             with open(temporary, "xb") as file:
-                file.write(data)
+                if isinstance(data, Path):
+                    with data.open("rb") as source:
+                        shutil.copyfileobj(source, file)
+                else:
+                    file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:

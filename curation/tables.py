@@ -28,23 +28,28 @@ def to_parquet(table: pa.Table) -> memoryview:
     The footer keeps a digest of every column but `image_bytes`, so that readers can tell whether
     values changed without reading them.
     """
-    own = [name for name in table.column_names if name != BYTES]
-    digests = {name: column_digest(table[name]) for name in own}
+    digests = column_digests(table)
     metadata = {**(table.schema.metadata or {}), DIGESTS: json.dumps(digests, sort_keys=True)}
-    table = _to_disk(table.combine_chunks()).replace_schema_metadata(metadata)
-    leaves = [leaf for name in own for leaf in _leaves(name, table.schema.field(name).type)]
-    has_bytes = BYTES in table.column_names
+    table = to_disk(table.combine_chunks()).replace_schema_metadata(metadata)
+    size = IMAGE_ROW_GROUP if BYTES in table.column_names else max(len(table), 1)
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=IMAGE_ROW_GROUP if has_bytes else max(len(table), 1),
-        compression={**dict.fromkeys(leaves, "ZSTD"), **({BYTES: "NONE"} if has_bytes else {})},
-        use_dictionary=leaves,
-        write_statistics=leaves,
-        store_schema=True,
-    )
+    pq.write_table(table, sink, row_group_size=size, **parquet_options(table.schema))
     return memoryview(sink.getvalue())  # without another copy of a shard's images
+
+
+def parquet_options(schema: pa.Schema) -> dict[str, Any]:
+    """Return how the columns of a table are encoded, as `pq.ParquetWriter` takes it."""
+    own = [field for field in schema if field.name != BYTES]
+    leaves = [leaf for field in own for leaf in _leaves(field.name, field.type)]
+    compression = dict.fromkeys(leaves, "ZSTD")
+    if len(own) < len(schema):
+        compression[BYTES] = "NONE"
+    return {
+        "compression": compression,
+        "use_dictionary": leaves,
+        "write_statistics": leaves,
+        "store_schema": True,
+    }
 
 
 def write_table(store: Store, name: str, table: pa.Table) -> None:
@@ -64,10 +69,20 @@ def read_table(store: Store, name: str, columns: Sequence[str] | None = None) ->
 
 
 def from_parquet(
-    file: IO[bytes], columns: Sequence[str] | None = None, row_groups: Sequence[int] | None = None
+    file: IO[bytes],
+    columns: Sequence[str] | None = None,
+    row_groups: Sequence[int] | None = None,
+    metadata: Any = None,
 ) -> pa.Table:
-    """Read columns, and row groups if only some are wanted, of an open Parquet file."""
-    parquet = pq.ParquetFile(file)
+    """Read columns, and row groups if only some are wanted, of an open Parquet file.
+
+    Args:
+        file: The file.
+        columns: Null for all.
+        row_groups: Null for all.
+        metadata: The file's footer, where it was read before.
+    """
+    parquet = pq.ParquetFile(file, metadata=metadata)
     wanted = list(columns) if columns is not None else None
     if row_groups is None:
         table = parquet.read(columns=wanted)
@@ -86,8 +101,12 @@ def file_schema(store: Store, name: str) -> pa.Schema:
 
 def file_digests(store: Store, name: str) -> dict[str, str]:
     """Read the column digests that `to_parquet` kept in the footer of `name`."""
-    metadata = file_schema(store, name).metadata or {}
-    return dict(json.loads(metadata.get(DIGESTS, b"{}")))
+    return schema_digests(file_schema(store, name))
+
+
+def schema_digests(schema: pa.Schema) -> dict[str, str]:
+    """Return the column digests that `to_parquet` kept in a file's schema."""
+    return dict(json.loads((schema.metadata or {}).get(DIGESTS, b"{}")))
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -112,7 +131,8 @@ def _leaves(path: str, kind: pa.DataType) -> list[str]:
     return [path]
 
 
-def _to_disk(table: pa.Table) -> pa.Table:
+def to_disk(table: pa.Table) -> pa.Table:
+    """Return `table` with identifiers in the type that they have in Parquet."""
     for index, field in enumerate(table.schema):
         if _is_uuid(field) and field.type == pa.binary(16):
             values = table.column(index)
@@ -130,6 +150,11 @@ def _from_disk(table: pa.Table) -> pa.Table:
             table = table.set_column(index, field.with_type(pa.binary(16)), column)
     metadata = {k: v for k, v in (table.schema.metadata or {}).items() if k != DIGESTS}
     return table.replace_schema_metadata(metadata or None)
+
+
+def column_digests(table: pa.Table) -> dict[str, str]:
+    """Return column -> digest of its values, for every column but `image_bytes`."""
+    return {name: column_digest(table[name]) for name in table.column_names if name != BYTES}
 
 
 def column_digest(column: pa.ChunkedArray | pa.Array) -> str:

@@ -10,7 +10,12 @@ FORMAT = "longtail-dataset"
 
 MAX_SHARD_ROWS = 1024
 MAX_SHARD_BYTES = 256 << 20
+
 SHARDS_PER_GROUP = 1000
+"""Shards in a folder, and in a span; a part of the layout, which only tests set to another."""
+
+SPAN = "span.parquet"
+"""The file of a group's folder that holds all its shards, a row group each, once compacted."""
 
 IMAGES = "images"
 """Folder of the image shards, and the name under which stages read what ingest owns."""
@@ -38,7 +43,27 @@ RESERVED_NAMES = frozenset(
 
 def shard_file(shard: int) -> str:
     """Return `<group>/shard-<n>.parquet`."""
-    return f"{shard // SHARDS_PER_GROUP:05d}/shard-{shard:08d}.parquet"
+    return f"{group_of(shard):05d}/shard-{shard:08d}.parquet"
+
+
+def group_of(shard: int) -> int:
+    """Return the number of the group in which a shard lies."""
+    return shard // SHARDS_PER_GROUP
+
+
+def group_shards(group: int) -> range:
+    """Return the shards of a group."""
+    return range(group * SHARDS_PER_GROUP, (group + 1) * SHARDS_PER_GROUP)
+
+
+def group_folder(folder: str, group: int) -> str:
+    """Return where the shards of a group lie below an instance's folder."""
+    return f"{folder}/{group:05d}"
+
+
+def span_path(folder: str, group: int) -> str:
+    """Return where a group lies in one file, once it is compacted."""
+    return f"{group_folder(folder, group)}/{SPAN}"
 
 
 def images_path(shard: int) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import click
 
+from curation.cli.compact import compact
 from curation.cli.completion import completion
 from curation.cli.dataset import ls, show
 from curation.cli.demo import demo_corpus
@@ -69,6 +70,7 @@ for command in (
     report,
     forget,
     gc,
+    compact,
     doctor,
     demo_corpus,
     demo,

@@ -13,7 +13,6 @@ from curation.forget.find import Found
 from curation.forget.lists import clean_lists
 from curation.ingest.tombstones import Tombstones, add_tombstones, read_tombstones
 from curation.ingest.withhold import Mask, forbidden_rows, null_rows, withhold_in_shard
-from curation.tables import read_table, write_table
 from schemas import dataset as layout
 from schemas.columns import IDENTITY
 from schemas.error_codes import row_error
@@ -117,14 +116,14 @@ class _Pass:
         self._forbidden_in = lru_cache(_CACHED_SHARDS)(self._read_forbidden)
 
     def stage_files(self) -> Iterator[str]:
-        folders = list(_stage_folders(self._dataset))
+        folders = list(self._dataset.stage_folders())
         for shard in self._found.shards:
             here = self._forbidden_in(shard)
-            for instance, folder in folders:
-                path = f"{folder}/{layout.shard_file(shard)}"
-                exists = self._dataset.store.exists(path)
-                if exists and _null_values(self._dataset, path, instance, here):
-                    yield path
+            for instance, fingerprint in folders:
+                folder = layout.instance_folder(instance, fingerprint)
+                there = self._dataset.files.exists(folder, shard)
+                if there and _null_values(self._dataset, folder, shard, instance, here):
+                    yield f"{folder}/{layout.shard_file(shard)}"
 
     def image_shards(self) -> Iterator[int]:
         for shard in self._found.shards:
@@ -157,24 +156,17 @@ def _tombstone_rows(found: Found, reason: str, source: str) -> pa.Table:
     return pa.Table.from_pylist(rows, TOMBSTONES)
 
 
-def _stage_folders(dataset: Dataset) -> Iterator[tuple[str, str]]:
-    """Yield (instance, folder) for every fingerprint that any pipeline ever had."""
-    for name in dataset.store.names(""):
-        if name not in layout.RESERVED_NAMES and "." not in name:
-            for fingerprint in dataset.store.names(name):
-                yield name, layout.instance_folder(name, fingerprint)
-
-
-def _null_values(dataset: Dataset, path: str, instance: str, forbidden: Mask) -> bool:
-    """Null an instance's own columns in forbidden rows of one file; say whether it had any.
+def _null_values(dataset: Dataset, folder: str, shard: int, instance: str, forbidden: Mask) -> bool:
+    """Null an instance's own columns in forbidden rows of one shard; say whether it had any.
 
     Args:
         dataset: The dataset.
-        path: The file.
+        folder: Where the shard lies.
+        shard: Its number.
         instance: Whose it is.
         forbidden: Whether each row of the image shard is forbidden.
     """
-    table = read_table(dataset.store, path)
+    table = dataset.files.read(folder, shard)
     error = f"{instance}_error"
     text = row_error("forgotten")
     here = forbidden[table["row"].to_numpy()]
@@ -188,7 +180,7 @@ def _null_values(dataset: Dataset, path: str, instance: str, forbidden: Mask) ->
     index = table.schema.get_field_index(error)
     column = pc.if_else(pa.array(here), text, table[error])
     table = table.set_column(index, table.schema.field(index), column)
-    write_table(dataset.store, path, table)
+    dataset.files.replace(folder, shard, table)
     return True
 
 

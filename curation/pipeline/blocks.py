@@ -16,7 +16,7 @@ from curation.dataset import Dataset
 from curation.errors import StorageError
 from curation.fingerprint import digest
 from curation.pipeline.instances import Instance
-from curation.tables import conform, read_table
+from curation.tables import conform
 from schemas import dataset as layout
 from schemas.columns import IDENTITY
 from schemas.images import IMAGES
@@ -98,7 +98,7 @@ def shard_digests(
     for shard in sorted(shards):
         found[shard] = {}
         for source in sources:
-            digests = dataset.digests(source.path(shard))
+            digests = dataset.files.digests(source.folder, shard)
             for logical, name in source.columns.items():
                 found[shard][logical] = digests[name]
     return found
@@ -161,7 +161,7 @@ def current_blocks(
     """
     sources = _sources(instance, instances)
     seqs = {shard: seq for shard, (seq, _) in dataset.listed_shards().items()}
-    there = set(seqs).intersection(*(dataset.shards(source.folder) for source in sources))
+    there = set(seqs).intersection(*(dataset.files.shards(source.folder) for source in sources))
     return blocks(seqs, shard_digests(dataset, instance, instances, there))
 
 
@@ -194,7 +194,7 @@ def read_block(
             wanted = [*source.columns.values()]
             if source.name == layout.IMAGES:
                 wanted = list(dict.fromkeys([*(f.name for f in IDENTITY), *wanted]))
-            table = read_table(dataset.store, source.path(shard), wanted)
+            table = dataset.files.read(source.folder, shard, wanted)
             if source.name == layout.IMAGES:
                 arrays.update({f.name: table[f.name] for f in IDENTITY})
             arrays.update({logical: table[disk] for logical, disk in source.columns.items()})
@@ -215,9 +215,6 @@ class _Source:
         if self.name == layout.IMAGES:
             return layout.IMAGES
         return layout.instance_folder(self.name, self.fingerprint)
-
-    def path(self, shard: int) -> str:
-        return f"{self.folder}/{layout.shard_file(shard)}"
 
 
 def rows_schema(instance: Instance, instances: Mapping[str, Instance]) -> pa.Schema:

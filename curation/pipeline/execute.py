@@ -31,7 +31,6 @@ from curation.pipeline.slices import Marks, Views, decode, image_slices, slice_r
 from curation.pipeline.stage import Shard, Stage, run_stage, with_identity
 from curation.pipeline.tasks import StepResult, Task, TaskResult, WorkerSpec
 from curation.pipeline.trouble import Trouble
-from curation.tables import read_table
 from schemas import dataset as paths
 
 
@@ -203,12 +202,12 @@ class Executor:
                     readers.setdefault(owner, []).append(step)
         inputs: dict[str, pa.Table] = {}
         for owner, columns in wanted.items():
-            path = paths.instance_path(owner, self.spec.instance(owner).fingerprint, shard)
+            fingerprint = self.spec.instance(owner).fingerprint
+            path = paths.instance_path(owner, fingerprint, shard)
             self.progress.at(readers[owner][0].index)
             try:
-                inputs[owner] = read_table(
-                    self.dataset.store, path, [*IDENTITY_NAMES, *sorted(columns)]
-                )
+                names = [*IDENTITY_NAMES, *sorted(columns)]
+                inputs[owner] = self.dataset.read_instance(owner, fingerprint, shard, names)
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 (becomes a charge against the readers)

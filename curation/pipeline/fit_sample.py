@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from curation.dataset import Dataset
 from curation.draw import draw_hashes
 from curation.pipeline.instances import Instance
-from curation.tables import file_schema, read_table
 from schemas import dataset as paths
 from schemas.columns import IMAGE_ID
 
@@ -93,14 +92,14 @@ class _Inputs:
         """Return the shards for which every file is there."""
         found = set(self._dataset.image_shards())
         for folder in self._folders.values():
-            found &= set(self._dataset.shards(folder))
+            found &= set(self._dataset.files.shards(folder))
         return sorted(found)
 
     def narrow(self, shard: int) -> tuple[str, ...]:
         """Return the needed columns of which a value has a few bytes; one shard tells for all."""
         found = []
         for owner, columns in self._owners.items():
-            schema = file_schema(self._dataset.store, self._path(owner, shard))
+            schema = self._dataset.files.schema(self._folders[owner], shard)
             found += [name for name, column in columns if _is_narrow(schema.field(column).type)]
         return tuple(name for name in found if name in self.needed)
 
@@ -114,16 +113,13 @@ class _Inputs:
             names = [column for _, column in wanted]
             # Identities are those of any file; the first one's give the table its metadata.
             identity = [IMAGE_ID.name] if result is None else []
-            table = read_table(self._dataset.store, self._path(owner, shard), [*identity, *names])
+            table = self._dataset.files.read(self._folders[owner], shard, [*identity, *names])
             if result is None:
                 result = table.select([IMAGE_ID.name])
             for logical, column in wanted:
                 result = result.append_column(logical, table[column])
         assert result is not None
         return result
-
-    def _path(self, owner: str, shard: int) -> str:
-        return f"{self._folders[owner]}/{paths.shard_file(shard)}"
 
 
 def _candidates(

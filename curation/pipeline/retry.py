@@ -13,7 +13,7 @@ from curation.ingest.withhold import settle, withhold
 from curation.pipeline.instances import Instance
 from curation.pipeline.readers import Readers
 from curation.pipeline.stage import ERROR
-from curation.tables import read_table, write_table
+from curation.tables import write_table
 from schemas import dataset as paths
 from schemas.error_codes import error_code, is_transient
 
@@ -44,12 +44,11 @@ def retry_transient(
     for instance in instances:
         if instance.is_relation or not instance.is_ready:
             continue
+        folder = paths.instance_folder(instance.name, instance.fingerprint)
         folders = readers.of(instance.name, instance.fingerprint)
         for shard in dataset.instance_shards(instance.name, instance.fingerprint):
-            path = paths.instance_path(instance.name, instance.fingerprint, shard)
-            if _transient_rows(dataset, path, f"{instance.name}_{ERROR}"):
-                _delete(dataset, folders, shard)
-                dataset.store.delete(path)
+            if _transient_rows(dataset, folder, shard, f"{instance.name}_{ERROR}"):
+                _delete(dataset, [*folders, folder], shard)
                 cleared[instance.name] = cleared.get(instance.name, 0) + 1
     return cleared
 
@@ -59,7 +58,7 @@ def _retry_images(dataset: Dataset, source: SourceConfig, readers: Readers) -> i
     found = {
         shard: rows
         for shard in dataset.image_shards()
-        if (rows := _transient_rows(dataset, paths.images_path(shard), "source_error"))
+        if (rows := _transient_rows(dataset, paths.IMAGES, shard, "source_error"))
     }
     if not found:
         return 0
@@ -82,8 +81,8 @@ def _retry_images(dataset: Dataset, source: SourceConfig, readers: Readers) -> i
     return num_replaced
 
 
-def _transient_rows(dataset: Dataset, path: str, column: str) -> list[int]:
-    errors = read_table(dataset.store, path, [column])[column].to_pylist()
+def _transient_rows(dataset: Dataset, folder: str, shard: int, column: str) -> list[int]:
+    errors = dataset.files.read(folder, shard, [column])[column].to_pylist()
     return [row for row, text in enumerate(errors) if text is not None and is_transient(text)]
 
 
@@ -112,6 +111,6 @@ def _read_again(
 
 
 def _delete(dataset: Dataset, folders: Iterable[str], shard: int) -> None:
-    """Delete one shard's file in each of the folders."""
+    """Delete one shard in each of the folders, in their order."""
     for folder in folders:
-        dataset.store.delete(f"{folder}/{paths.shard_file(shard)}")
+        dataset.files.delete(folder, shard)

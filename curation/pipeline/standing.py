@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from curation.dataset import Dataset
 from curation.pipeline.tasks import StepResult
-from curation.tables import BYTES, column_digest, create_table, read_table
+from curation.tables import BYTES, column_digest, create_table, file_digests, read_table
 from schemas.error_codes import error_code
 
 
@@ -50,4 +50,4 @@ def create_or_stand(
     if create_table(dataset.store, path, table):
         return StepResult("done", len(table), count_errors(table[errors])), True
     own = {name: column_digest(table[name]) for name in table.column_names if name != BYTES}
-    return standing(dataset, path, errors), dataset.digests(path) == own
+    return standing(dataset, path, errors), file_digests(dataset.store, path) == own

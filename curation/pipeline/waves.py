@@ -202,6 +202,6 @@ class Waves:
         if task.shard is None:
             return False
         if step == paths.IMAGES:
-            return self._dataset.store.exists(paths.images_path(task.shard))
-        fingerprint = spec.fingerprint(step)
-        return self._dataset.store.exists(paths.instance_path(step, fingerprint, task.shard))
+            return self._dataset.files.exists(paths.IMAGES, task.shard)
+        folder = paths.instance_folder(step, spec.fingerprint(step))
+        return self._dataset.files.exists(folder, task.shard)

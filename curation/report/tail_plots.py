@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from curation.report.categories import Categories, Category
 from curation.report.category_names import CategoryNames
-from curation.report.wording import ELLIPSIS, fitting
+from curation.report.wording import fitting, printable
 
 FLOW_WIDTH = 1200.0
 _TOP, _BOTTOM = 26.0, 164.0
@@ -18,7 +18,7 @@ _MARGIN = 10.0
 """Of a label and the edges of its strip, both together."""
 
 _WIDE = 60.0
-"""Room for a beginning that says something."""
+"""Room for a part that says something."""
 
 _SHADES = 8
 
@@ -165,13 +165,13 @@ def _level(leaves: Sequence[Category], depth: int) -> list[tuple[str, int, int]]
 
 
 def _label(names: CategoryNames, path: str, width: float) -> str:
-    """Return the whole name where it fits, else the own one, or in a wide band its beginning."""
+    """Return the whole name where it fits, in a wide band else what fits of its own one."""
     room = width - _MARGIN
-    for name in (names.full(path), names.own(path)):
-        label = fitting(name, room)
-        if label and not label.endswith(ELLIPSIS):
-            return label
-    return label if room >= _WIDE else ""
+    whole = names.full(path)
+    label = fitting(whole, room)
+    if label == printable(whole):
+        return label
+    return fitting(names.own(path), room) if room >= _WIDE else ""
 
 
 def _ribbon(a: float, b: float, c: float, d: float) -> str:

@@ -9,9 +9,6 @@ LONGEST_NAME = 160
 LONGEST_TITLE = 1000
 """Characters of what a drawing says when it is pointed at."""
 
-ELLIPSIS = "…"
-"""What stands for what was cut out."""
-
 _LETTER, _WIDE_LETTER = 6.3, 11.0
 """About the widths of letters of a drawing's label."""
 
@@ -86,7 +83,7 @@ def shortened(text: str, longest: int = LONGEST_NAME) -> str:
     if len(text) <= longest:
         return text
     head = longest // 3
-    return f"{text[:head]}{ELLIPSIS}{text[len(text) - (longest - head - 1) :]}"
+    return f"{text[:head]}…{text[len(text) - (longest - head - 1) :]}"
 
 
 def last_name(key: str) -> str:
@@ -109,7 +106,7 @@ def fitting(text: str, width: float) -> str:
     if used <= width:
         return label
     letters = bisect.bisect_right(room, width - _LETTER)
-    return f"{label[:letters].rstrip()}{ELLIPSIS}" if letters >= 3 else ""
+    return f"{label[:letters].rstrip()}…" if letters >= 3 else ""
 
 
 def coordinate(value: float) -> str:

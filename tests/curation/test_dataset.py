@@ -174,7 +174,7 @@ def test_columns_of_images_are_read_by_name(dataset):
 
     assert dataset.read_images(0, ["source_key"]).column_names == ["source_key"]
     assert dataset.read_images(0).schema.names == IMAGES.names
-    assert set(dataset.digests(layout.images_path(0))) == set(IMAGES.names) - {"image_bytes"}
+    assert set(dataset.files.digests(layout.IMAGES, 0)) == set(IMAGES.names) - {"image_bytes"}
 
 
 def test_ingests_promise_their_shards(dataset):

@@ -125,6 +125,7 @@ def test_a_fit_is_found_by_its_key_whatever_the_instance_is_called(folder):
     )
     dataset.store.put("artifacts/categories/0123/centers.npy", b"x")
     pin = b'{"digest": "0123", "instance": "categories", "format": 1}'
+    assert topics.meaning is not None
     dataset.store.put(f"pins/{topics.meaning.fit_key()}.json", pin)
 
     used = [g.path for g in find_garbage(dataset, STAGES, NEVER, later(seconds=1))]

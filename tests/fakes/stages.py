@@ -18,10 +18,11 @@ from curation.pipeline.stage import FittedStage, RelationStage, Shard, Stage
 from curation.pixels import PixelSpec
 from schemas.columns import UUID, column, table
 from schemas.error_codes import row_error
-from tests.fakes import decode, faults
+from tests.fakes import decode, faults, groups
 
 decode.install()
 faults.install()
+groups.install()
 
 _ERROR = column("error", pa.string(), "Why there is no value.")
 

@@ -126,6 +126,8 @@ def test_paths_for_large_numbers():
     assert layout.images_path(0) == "images/00000/shard-00000000.parquet"
     assert layout.images_path(1_234_567) == "images/01234/shard-01234567.parquet"
     assert layout.instance_path("luma", "ab", 999) == "luma/ab/00000/shard-00000999.parquet"
+    assert layout.span_path("luma/ab", layout.group_of(2999)) == "luma/ab/00002/span.parquet"
+    assert layout.group_shards(2) == range(2000, 3000)
     assert layout.list_path(3, 12) == "ingest/00000003/list-00000012.parquet"
     assert layout.ingest_done_path(3) == "ingest/00000003/done.json"
     assert layout.pin_path("ab") == "pins/ab.json"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from curation.compact import compact_group, find_groups
 from curation.dataset import Dataset
 from curation.errors import DatasetError, StorageError, UsageError
 from curation.ingest.folder import FolderConfig
@@ -12,6 +13,8 @@ from curation.ingest.listing import list_files
 from curation.ingest.roots import open_roots
 from curation.storage import Store
 from tests.curation.cli.cli_runs import longtail
+from tests.curation.small_dataset import make_small_dataset
+from tests.fakes.groups import set_group_size
 from tests.fakes.lake import image_bytes, image_keys
 from tests.integration.conftest import BUCKET
 
@@ -72,6 +75,30 @@ def test_only_one_creates_a_file(endpoint, data):
     assert Store(f"s3://{BUCKET}/plain").create(name, data)
     assert not Store(f"s3://{BUCKET}/plain").create(name, b"later")
     assert Store(f"s3://{BUCKET}/plain").read(name) == data
+
+
+def test_a_group_becomes_one_object_and_its_shards_again(endpoint, monkeypatch):
+    """A footer that is held belongs to one object: a later span is read by its own."""
+    set_group_size(monkeypatch, 2)
+    dataset = make_small_dataset(f"s3://{BUCKET}/spans")
+    (place,) = dataset.store.names("size")
+    folder = f"size/{place}"
+    files = {name: dataset.store.read(name) for name in dataset.store.files(folder)}
+    tables = [dataset.files.read(folder, shard) for shard in (0, 1, 2)]
+
+    assert [compact_group(dataset, group) for group in find_groups(dataset)] == [None, None]
+
+    assert dataset.store.names(f"{folder}/00000") == ["span.parquet"]
+    assert [dataset.files.read(folder, shard) for shard in (0, 1, 2)] == tables
+    with dataset.store.open(f"{folder}/00000/span.parquet") as file:
+        assert dataset.store.version(file)
+    shorter = tables[0].slice(0, 1)
+    Dataset.open(dataset.store.url).files.replace(folder, 0, shorter)
+    assert {n: dataset.store.read(n) for n in files if "00000000" not in n} == {
+        n: data for n, data in files.items() if "00000000" not in n
+    }
+    assert [compact_group(dataset, group) for group in find_groups(dataset)] == [None]
+    assert [dataset.files.read(folder, n) for n in (0, 1, 2)] == [shorter, *tables[1:]]
 
 
 def test_a_prefix_is_listed_in_order_with_its_facts(raw):

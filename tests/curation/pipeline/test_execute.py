@@ -125,7 +125,7 @@ def be_first(monkeypatch):
 
     def arrange(dataset, spec, change):
         path = luma_path(spec)
-        done = []
+        done: list[str] = []
 
         def write(point, name):
             if (point, name) == ("before", path) and not done:

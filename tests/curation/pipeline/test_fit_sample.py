@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from curation import shard_files
 from curation.config import Config
 from curation.dataset import Dataset
 from curation.draw import draw_hashes
@@ -201,7 +202,7 @@ def test_wide_columns_are_read_where_a_candidate_lies_only(tmp_path, instances, 
         reads.append(tuple(columns))
         return read_table(store, name, columns)
 
-    monkeypatch.setattr(fit_sample, "read_table", read)
+    monkeypatch.setattr(shard_files, "read_table", read)
 
     assert len(draw_sample(dataset, instances["fit"], instances, READS, 1, 3)) == 1
 

@@ -127,7 +127,7 @@ def test_a_folder_without_lineage_may_have_read_anything(apply):
 
     retry(session)
 
-    assert dataset.shards(folder) == [0, 2]
+    assert dataset.files.shards(folder) == [0, 2]
 
 
 def test_images_of_another_source_are_left_to_it(apply, tmp_path):

@@ -126,7 +126,15 @@ class SayingStage(Stage[SayingConfig]):
 REGISTRY: Registry = {**STAGES, "saying": SayingStage}
 
 
-def run_pipeline(folder, *, sample="{size: 12, seed: 3}", stages=None, more_stages=""):
+def run_pipeline(
+    folder,
+    *,
+    sample="{size: 12, seed: 3}",
+    stages=None,
+    more_stages="",
+    changed=None,
+    registry=REGISTRY,
+):
     """Take the lake in, run the stages, and return the session."""
     write_files(folder / "lake", lake_files())
     text = PIPELINE.format(
@@ -134,11 +142,11 @@ def run_pipeline(folder, *, sample="{size: 12, seed: 3}", stages=None, more_stag
     )
     text = text.replace("snapshot:", f"{more_stages}snapshot:")
     config = parse_pipeline(text, "walls.yaml")
-    if stages is not None:
-        kept = {name: config.stages[name] for name in stages}
-        config = config.model_copy(update={"stages": kept})
+    if stages is not None or changed is not None:
+        kept = {name: config.stages[name] for name in (config.stages if stages is None else stages)}
+        config = config.model_copy(update={"stages": kept | (changed or {})})
         text = config.to_yaml()
-    session = Session(config, text, REGISTRY)
+    session = Session(config, text, registry)
     summary = session.run(InlineRunner, runner_name="inline")
     assert summary.complete, summary.lines()
     return session
@@ -155,6 +163,6 @@ def snapshot(session):
     return made.manifest
 
 
-def source_of(session, snapshot_id=None):
+def source_of(session, snapshot_id=None, registry=REGISTRY):
     """Open what a report is about."""
-    return open_source(Dataset.open(session.config.dataset), snapshot_id, REGISTRY)
+    return open_source(Dataset.open(session.config.dataset), snapshot_id, registry)

@@ -32,6 +32,15 @@ def test_columns_are_found_by_type_and_name(told):
     ]
 
 
+def test_the_status_of_a_caption_is_none(tmp_path):
+    """What the captioner of the pipeline says of its own work is not shown as a caption."""
+    session = run_pipeline(tmp_path, more_stages="  caption: {}\n")
+
+    names = [column.name for column in find_captions(source_of(session))]
+
+    assert names == ["caption_captions", "alt_text"]
+
+
 def test_a_pipeline_without_captions_has_the_files_own(source):
     """The alternative text that came with the files is all there may be."""
     assert [column.name for column in find_captions(source)] == ["alt_text"]
@@ -39,7 +48,7 @@ def test_a_pipeline_without_captions_has_the_files_own(source):
 
 def test_pictures_have_their_captions(told):
     """Every kept picture has both, and is described by the first."""
-    tiles = [tile for _, tile in make_page(told).gallery.kept]
+    tiles = make_page(told).gallery.kept
 
     assert tiles
     for tile in tiles:

@@ -47,7 +47,6 @@ def test_a_nested_tree_is_shown_by_its_leaves(source):
     categories = make(with_tree(source, tree))
 
     assert [leaf.path for leaf in categories.leaves] == ["a/x", "b", "a/y"]
-    assert [leaf.top for leaf in categories.leaves] == ["a", "b", "a"]
     assert categories.before.total == 9
     assert categories.after is not None
     assert categories.after.total == 6

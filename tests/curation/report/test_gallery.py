@@ -6,11 +6,13 @@ from tests.curation.report.report_dataset import NUM_BROKEN, NUM_COPIES, NUM_SMA
 
 def test_kept_pictures_are_of_all_categories(page):
     """Every category that has kept images has one in the gallery, the largest first."""
-    paths = [path for path, _ in page.gallery.kept]
+    paths = [tile.category_path for tile in page.gallery.kept]
+    names = page.categories.names
 
     assert len(paths) == min(12, KEPT_SHOWN)
     assert list(dict.fromkeys(paths)) == [c.path for c in page.categories.leaves if c.kept]
-    assert all(tile.picture for _, tile in page.gallery.kept)
+    assert [tile.category for tile in page.gallery.kept] == [names.full(path) for path in paths]
+    assert all(tile.picture for tile in page.gallery.kept)
 
 
 def test_excluded_pictures_say_the_numbers(page):
@@ -22,7 +24,9 @@ def test_excluded_pictures_say_the_numbers(page):
     assert all(dict(tile.facts)["width"] == "24" for tile in excluded["size"])
     assert len(excluded["duplicate"]) == NUM_COPIES
     assert dict(excluded["duplicate"][0].facts)["method"] == "exact"
-    assert {name for name, _ in excluded["unsampled"][0].facts} == {"path", "score"}
+    assert {name for name, _ in excluded["unsampled"][0].facts} == {"score"}
+    assert all(tile.category_path.startswith("c") for tile in excluded["unsampled"])
+    assert not any(tile.category for tile in excluded["size"])
 
 
 def test_files_with_errors_are_not_decoded(page):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from curation.report.categories import Categories, Category, measure_spread
+from curation.report.category_names import CategoryNames
 from curation.report.tail_plots import FLOW_WIDTH, RANK_HEIGHT, RANK_WIDTH, draw_flows, draw_ranks
 
 
@@ -24,17 +25,44 @@ MANY = categories([(f"c{n:05d}", 20_000 // (n + 1) + 1, 40 // (n + 1) + 1) for n
 
 
 def test_strips_are_filled_by_shares():
-    """Both strips are as wide as the drawing, and top categories stand for what is below them."""
+    """Both strips are as wide as the drawing, and bands are as many as there are leaves."""
     flows = draw_flows(FEW)
 
-    assert [(f.label, f.before, f.draws) for f in flows] == [
-        ("a", 69, 20),
+    assert [(f.path, f.before, f.draws) for f in flows] == [
+        ("a/x", 60, 12),
         ("b", 30, 10),
+        ("a/y", 9, 8),
         ("c", 1, 0),
     ]
-    assert flows[0].width_before == pytest.approx(FLOW_WIDTH * 0.69)
+    assert flows[0].width_before == pytest.approx(FLOW_WIDTH * 0.6)
     assert sum(f.width_before for f in flows) == pytest.approx(FLOW_WIDTH)
     assert sum(f.width_after for f in flows) == pytest.approx(FLOW_WIDTH)
+
+
+def test_too_many_leaves_are_shown_by_the_deepest_level_that_is_small_enough():
+    """Categories stand for what is below them."""
+    made = categories([(f"c{n % 2}/{n % 20}/{n:03d}", 300 - n, 1) for n in range(200)])
+
+    flows = draw_flows(made)
+
+    assert len(flows) == 20
+    assert {f.path.count("/") for f in flows} == {1}
+    assert sum(f.before for f in flows) == made.before.total
+
+
+def test_bands_say_names_that_fit_and_titles_say_all():
+    """A wide band has the whole name, a middling one its last part, a narrow one nothing."""
+    names = CategoryNames({"a/x": "web page/chart", "a/y": "web page/" + "long " * 30, "b": "cats"})
+    made = replace(categories([("a/x", 880, 110), ("a/y", 80, 80), ("b", 10, 900)]), names=names)
+
+    wide, middling, narrow = draw_flows(made)
+
+    assert (wide.label_before, wide.title) == ("web page/chart", "web page/chart (a/x)")
+    assert middling.label_before.startswith("long")
+    assert middling.label_before.endswith("…")
+    assert middling.title == f"web page/{'long ' * 30} (a/y)"
+    assert (narrow.label_before, narrow.label_after) == ("", "cats")
+    assert draw_ranks(made).dots[0].label == "web page/chart (a/x): 880 to 110"
 
 
 def test_drawings_do_not_grow_with_the_number_of_categories():

@@ -1,13 +1,16 @@
 """Areas of a treemap are shares, and lie beside each other."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from curation.report.categories import Categories, Category, measure_spread
+from curation.report.category_names import CategoryNames
 from curation.report.treemap import (
     HEIGHT,
     MOST_GROUPS,
+    MOST_LEVELS,
     NUM_TINTS,
     WIDTH,
     draw_treemaps,
@@ -76,6 +79,45 @@ def test_a_nested_tree_has_boxes_in_boxes():
         assert group.x <= box.x
         assert group.y + 14 <= box.y
         assert box.y + box.height <= group.y + group.height
+
+
+def test_every_level_has_its_boxes_with_names():
+    """Boxes are labelled by their own names; titles have the whole name and the path."""
+    names = CategoryNames(
+        {"a": "web", "a/p": "web/page", "a/p/x": "web/page/chart", "a/p/y": "web/page/map"}
+    )
+    counts = {"a/p/x": (50, 5), "a/p/y": (30, 5), "a/q/z": (20, 9), "b": (10, 5)}
+
+    maps = draw_treemaps(replace(categories(counts), names=names))
+
+    assert [(box.path, box.label, box.level, box.is_group) for box in maps.before] == [
+        ("a", "web", 1, True),
+        ("a/p", "page", 2, True),
+        ("a/p/x", "chart", 3, False),
+        ("a/p/y", "map", 3, False),
+        ("a/q", "q", 2, True),
+        ("a/q/z", "z", 3, False),
+        ("b", "b", 1, False),
+    ]
+    assert [box.title for box in maps.before[1:3]] == ["web/page (a/p)", "web/page/chart (a/p/x)"]
+    assert maps.before[4].title == "a/q"
+
+
+def test_what_is_very_deep_lies_flat():
+    """However deep a path, the boxes in boxes are few."""
+    maps = draw_treemaps(categories({"/".join("a" * 3000): (5, 1), "/".join("b" * 3000): (4, 1)}))
+
+    assert max(box.level for box in maps.before) == MOST_LEVELS
+    assert maps.before[0].path == "a"
+
+
+def test_images_of_an_inner_node_are_a_box_in_it():
+    """A path with others below it is neither lost nor drawn for ever."""
+    maps = draw_treemaps(categories({"a": (60, 5), "a/x": (40, 5), "b/": (30, 5), "b/y": (9, 9)}))
+
+    paths = [box.path for box in maps.before]
+    assert paths == ["a", "a", "a/x", "b", "b/", "b/y"]
+    assert [box.before for box in maps.before] == [100, 60, 40, 39, 30, 9]
 
 
 def test_many_categories_share_a_box():

@@ -49,6 +49,16 @@ def test_times_are_as_people_say_them():
     assert [wording.duration(s) for s in (0.25, 1.5, 61, 7260)] == said
 
 
+def test_labels_fit():
+    """What is too long ends in an ellipsis, wide letters count more, and nothing turns the text."""
+    assert wording.fitting("graphic", 50) == "graphic"
+    assert wording.fitting("graphic geometric", 60) == "graphic…"
+    assert wording.fitting("graphic", 14) == ""
+    assert len(wording.fitting("猫" * 20, 100)) < 10
+    assert "\u202e" not in wording.fitting("a\u202eb" * 9, 100)
+    assert len(wording.title("a" * 5000)) == wording.LONGEST_TITLE
+
+
 def test_long_names_lose_their_middle():
     """Beginning and end of a path say the most."""
     short = wording.shortened("a" * 300 + "end.png", 30)
