@@ -1,6 +1,7 @@
 """One Ray cluster of two nodes for all tests here, with a temporary folder and ports of its own."""
 
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,9 @@ def endpoint() -> Iterator[str]:
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         s3fs.S3FileSystem.clear_instance_cache()
+        # What a server holds outlives it in its process: begin with nothing.
+        reset = urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")
+        urllib.request.urlopen(reset).close()
         Store("s3://x").fs.mkdir(BUCKET)
         yield f"http://{host}:{port}"
         s3fs.S3FileSystem.clear_instance_cache()
