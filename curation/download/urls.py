@@ -25,10 +25,10 @@ def normalise(url: str) -> str:
     keys are stored. Nothing else: servers may tell apart whatever else differs. Text that is no URL
     comes back without the blanks around it.
     """
-    url = url.strip()
+    url = url.partition("#")[0].strip()
     match = _PARTS.match(url)
     if match is None:
-        return url.partition("#")[0]
+        return url
     scheme, authority, rest = match.groups()
     userinfo, at, host = authority.rpartition("@")
     secret = "***" if userinfo else ""

@@ -1,7 +1,7 @@
 """URLs as keys, and URLs as they are asked for."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from curation.download.outcome import FetchError
@@ -29,6 +29,8 @@ def test_normalise(url, key):
 
 
 @given(st.text())
+@example("0\r#")
+@example("http://host/a #b")
 def test_normalise_is_stable(url):
     """Whatever the text: the key of a key is the key, and names the same resource."""
     key = normalise(url)
