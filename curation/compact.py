@@ -84,6 +84,7 @@ def compact_group(dataset: Dataset, group: Group) -> str | None:
         DatasetError: A file is damaged; the group is left as it is.
     """
     store = dataset.store
+    span = layout.span_path(group.folder, group.number)
     if not group.has_span:
         before = store.details(group.path)
         with tempfile.TemporaryDirectory(prefix="longtail-compact-") as spill:
@@ -94,18 +95,23 @@ def compact_group(dataset: Dataset, group: Group) -> str | None:
             except _DifferentSchemaError as error:
                 return str(error)
             except FileNotFoundError:
-                return "changed meanwhile; run the same command again"
-            span = layout.span_path(group.folder, group.number)
+                return _CHANGED
             if not store.create(span, path):
                 return "another process compacts it"
         after = store.details(group.path)
         if any(after.get(file) != before.get(file) for file in group.files):
             # Somebody retries or forgets here, who takes shard files for what counts.
             store.delete(span)
-            return "changed meanwhile; run the same command again"
+            return _CHANGED
     for file in group.files:
+        # Somebody who rewrites a shard takes the span apart first, and then these files count.
+        if not store.exists(span):
+            return _CHANGED
         store.delete(file)
     return None
+
+
+_CHANGED = "changed meanwhile; run the same command again"
 
 
 class _DifferentSchemaError(Exception):

@@ -8,7 +8,9 @@ shard files beside it were left there by a kill, and nobody reads them.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -99,27 +101,46 @@ def expand_span(store: Store, folder: str, group: int) -> None:
     """Write every shard of a span as a file of its own, byte for byte as before, and delete it.
 
     Killed anywhere and called again it goes on. Nothing happens where the span is gone, which says
-    that another process has done it.
+    that another process has done it. A compaction that was about to delete shard files when the
+    span went may still do so; what is gone then is written once more, from what was read before.
 
     Raises:
         DatasetError: The span is damaged.
     """
     path = layout.span_path(folder, group)
     try:
-        with store.open(path) as file:
+        with _kept_open(store, path) as file:
             footer = read_footer(file, group, store.uri(path))
             _drop_others(store, folder, footer)
-            # Again until all are there: a compaction that goes on meanwhile deletes them.
-            while missing := _missing(store, folder, group):
-                for shard in missing:
-                    data = to_parquet(footer.read(file, shard))
-                    found = schema_digests(pq.read_schema(pa.BufferReader(data)))
-                    where = f"{store.uri(path)}, shard {shard}"
-                    check_digests(found, footer.digests[shard], where)
-                    store.create(f"{folder}/{layout.shard_file(shard)}", data)
+            _write_missing(store, folder, footer, file)
+            store.delete(path)
+            _write_missing(store, folder, footer, file)
     except FileNotFoundError:
         return
-    store.delete(path)
+
+
+@contextmanager
+def _kept_open(store: Store, path: str) -> Iterator[IO[bytes]]:
+    """Open a file so that it can be read after it was deleted."""
+    if store.is_local:
+        with store.open(path) as file:
+            yield file
+    else:
+        with tempfile.TemporaryFile(prefix="longtail-span-") as copy:
+            copy.write(store.read(path))
+            yield copy
+
+
+def _write_missing(store: Store, folder: str, footer: Footer, file: IO[bytes]) -> None:
+    """Write the shards that have no file; again until all are there, if somebody deletes them."""
+    path = layout.span_path(folder, footer.group)
+    while missing := _missing(store, folder, footer.group):
+        for shard in missing:
+            data = to_parquet(footer.read(file, shard))
+            found = schema_digests(pq.read_schema(pa.BufferReader(data)))
+            where = f"{store.uri(path)}, shard {shard}"
+            check_digests(found, footer.digests[shard], where)
+            store.create(f"{folder}/{layout.shard_file(shard)}", data)
 
 
 def check_digests(found: dict[str, str], kept: dict[str, str], where: str) -> None:

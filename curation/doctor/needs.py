@@ -1,12 +1,13 @@
 """What one pipeline needs: its source, its store, and what each of its stages loads."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from curation.dataset import Dataset
 from curation.doctor.check import Check
 from curation.doctor.stores import check_store
 from curation.errors import DatasetError, LongtailError
-from curation.ingest.roots import open_roots
+from curation.ingest.kinds import open_source
 from curation.pipeline.config import PipelineConfig
 from curation.pipeline.fit import find_pin, read_artifact
 from curation.pipeline.instances import Instance, Registry, resolve
@@ -19,19 +20,21 @@ def check_pipeline(config: PipelineConfig, registry: Registry) -> Iterator[Check
     if config.source is not None:
         source = config.source.located()
         try:
-            open_roots(source, Store(config.dataset))
+            open_source(source, Store(config.dataset))
         except LongtailError as error:
-            yield Check("source", "wrong", str(error), "mend source.roots")
+            yield Check("source", "wrong", str(error), "mend the `source:` section")
         else:
-            yield Check("source", "ok", ", ".join(source.roots))
+            where = ", ".join(source.origin().get("roots", ()))
+            yield Check("source", "ok", f"{source.kind} {where}".strip())
     try:
         dataset = Dataset.open(config.dataset)
     except DatasetError:
-        dataset = None
-    instances = resolve(
-        config, registry, lambda key: None if dataset is None else find_pin(dataset, key)
-    )
-    for instance in instances:
+        dataset = None  # a run makes it
+    except LongtailError as error:
+        yield Check("dataset", "wrong", str(error), "see that it can be read")
+        return
+    pins = partial(find_pin, dataset) if dataset is not None else lambda key: None
+    for instance in resolve(config, registry, pins):
         yield _stage(instance, dataset)
 
 

@@ -34,7 +34,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _NOTHING_THERE = (404, 410)
 _TOO_MANY = 429
 _PASSING = (408, 425)  # besides all of 5xx
-_LOOKUP_THREADS = 8  # a worker's address space is limited, and every thread reserves some
+LOOKUP_THREADS = 16  # a worker's address space is limited, and every thread reserves some
 _MAX_HEADER_BYTES = 16384
 _MAX_HEADERS = 128
 
@@ -59,7 +59,7 @@ class Client:
         self._max_bytes = max_bytes
         self._budget = budget
         self._rule = AddressRule(config.allow_addresses)
-        self._executor = ThreadPoolExecutor(_LOOKUP_THREADS, "lookup")
+        self._executor = ThreadPoolExecutor(LOOKUP_THREADS, "lookup")
         self._resolver = CheckedResolver(
             self._rule, lookup, self._executor, config.connect_timeout_s
         )

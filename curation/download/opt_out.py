@@ -31,7 +31,8 @@ def find_opt_out(
             return "tdm-reservation: 1"
         if name == "x-robots-tag":
             for directive in _directives(value, agent):
-                if directive in honoured:
+                # `none` is short for `noindex, nofollow`.
+                if directive in honoured or (directive == "none" and "noindex" in honoured):
                     return f"X-Robots-Tag: {directive}"
     return None
 

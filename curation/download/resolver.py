@@ -33,7 +33,8 @@ class CheckedResolver(AbstractResolver):
     Args:
         rule: Which addresses may be connected to.
         lookup: Where names are looked up, in a thread of `executor`.
-        timeout_s: Time for that.
+        timeout_s: Time for that, from when a thread begins: names that hang and hold the threads
+            cost others a wait, and not their answer.
     """
 
     def __init__(
@@ -64,9 +65,17 @@ class CheckedResolver(AbstractResolver):
         if _is_numeric(host):
             return (host,)
         loop = asyncio.get_running_loop()
+        begun = asyncio.Event()
+
+        def look_up() -> Sequence[str]:
+            loop.call_soon_threadsafe(begun.set)
+            return self._lookup(host)
+
+        answer = loop.run_in_executor(self._executor, look_up)
         try:
+            await begun.wait()
             async with asyncio.timeout(self._timeout_s):
-                found = await loop.run_in_executor(self._executor, self._lookup, host)
+                found = await answer
         except TimeoutError as error:
             raise FetchError("timeout", seconds=f"{self._timeout_s:g}", silent=True) from error
         except (OSError, UnicodeError) as error:

@@ -11,6 +11,9 @@ MAX_URL_LENGTH = 8000
 """Characters; servers and their proxies commonly take no longer request line."""
 
 _PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\\]*)([^#]*)", re.DOTALL)
+_USERINFO = re.compile(r"(//?)[^/?#@]*@")
+"""Credentials, wherever they stand in what is no URL and is refused."""
+
 _HOST = re.compile(r"(?!-)[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
 _PORT = re.compile(r"[0-9]{1,5}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -27,8 +30,9 @@ def normalise(url: str) -> str:
     """
     url = url.partition("#")[0].strip()
     match = _PARTS.match(url)
-    if match is None:
-        return url
+    if match is None or match[3].startswith("\\"):
+        hidden = _USERINFO.sub(r"\1***@", url)
+        return url if hidden == url else normalise(hidden)
     scheme, authority, rest = match.groups()
     userinfo, at, host = authority.rpartition("@")
     secret = "***" if userinfo else ""

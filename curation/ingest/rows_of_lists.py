@@ -122,6 +122,7 @@ def _read_text(lines: _Lines, columns: Mapping[str, str]) -> Iterator[Row]:
 
 
 def _read_csv(lines: _Lines, delimiter: str, columns: Mapping[str, str]) -> Iterator[Row]:
+    csv.field_size_limit(MAX_LINE_BYTES)  # of the whole process: 128 KiB unless somebody says so
     reader = csv.reader(iter(lines), delimiter=delimiter, strict=True)
     header: list[str] = []
     while True:

@@ -169,7 +169,8 @@ class UrlSource:
 
     def _lists(self) -> Iterator[tuple[Root, bytes]]:
         for file in list_files(self._roots):
-            if file.key.rpartition(b".")[2].decode("latin-1").lower() not in ENDINGS:
+            _, point, ending = file.key.rpartition(b"/")[2].rpartition(b".")
+            if not point or ending.decode("latin-1").lower() not in ENDINGS:
                 self._left_out["files that are no lists"] += 1
                 continue
             root = next(root for root in self._roots if root.uri(file.key) == file.uri)

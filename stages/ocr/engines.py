@@ -69,7 +69,7 @@ class RapidOcrEngine(Engine):
         converted to ONNX by RapidAI.
     """
 
-    version = 1
+    version = 2
 
     def __init__(self, size_px: int, min_score: float) -> None:
         super().__init__(size_px, min_score)

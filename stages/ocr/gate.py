@@ -23,6 +23,9 @@ _SHARE_OF_EDGE = 16
 
 _MIN_HEIGHT_PX = 5
 
+_BANNER_ASPECT = 3
+"""Width to height from which a picture may be one line of text from edge to edge."""
+
 
 def letters_in_a_row(luma: NDArray[np.uint8], enough: int) -> int:
     """Return how many letters the longest row has, not counting beyond `enough`.
@@ -37,27 +40,30 @@ def letters_in_a_row(luma: NDArray[np.uint8], enough: int) -> int:
     import cv2
 
     height, width = luma.shape
+    is_banner = width >= _BANNER_ASPECT * height
     edge = max(15, (min(height, width) // _SHARE_OF_EDGE) | 1)
     difference = luma.astype(np.int16) - cv2.blur(luma, (edge, edge))
     longest = 0
     for mask in (difference > _STEP, difference < -_STEP):
         _, _, found, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-        spots = _letter_like(np.asarray(found[1:], np.int64), height)
+        spots = _letter_like(np.asarray(found[1:], np.int64), height, is_banner=is_banner)
         longest = max(longest, _longest_row(spots, enough))
         if longest >= enough:
             break
     return longest
 
 
-def _letter_like(spots: NDArray[np.int64], height: int) -> NDArray[np.int64]:
+def _letter_like(spots: NDArray[np.int64], height: int, *, is_banner: bool) -> NDArray[np.int64]:
     """Keep the spots that could be letters, sorted by their left edge, at most `MAX_SPOTS`.
 
     Args:
         spots: (spots, 5): left, top, width, height, area.
         height: Of the picture.
+        is_banner: Whether letters may be as tall as the picture, nearly.
     """
     wide, high, area = spots[:, 2], spots[:, 3], 100 * spots[:, 4]
-    in_size = (high >= _MIN_HEIGHT_PX) & (20 * high <= 7 * height)
+    tallest = 19 if is_banner else 7
+    in_size = (high >= _MIN_HEIGHT_PX) & (20 * high <= tallest * height)
     round_ones = (wide <= 4 * high) & (8 * wide >= high)
     round_ones &= (area >= 12 * wide * high) & (area <= 95 * wide * high)
     strokes = (3 * wide < high) & (area >= 60 * wide * high)  # i, l, 1

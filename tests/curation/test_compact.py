@@ -293,6 +293,30 @@ def test_a_group_that_is_rewritten_meanwhile_is_left_alone(dataset, monkeypatch)
     assert Dataset.open(dataset.store.url).files.read(folder, 1).equals(changed)
 
 
+def test_a_span_that_was_taken_apart_meanwhile_costs_no_file(dataset, monkeypatch):
+    """A group that was left half compacted, and that somebody rewrote before its turn came."""
+    (group, *_) = find_groups(dataset)
+    with monkeypatch.context() as patch:
+        reached = kill_at(patch, 4)  # before, written and after the span; before the first delete
+        with pytest.raises(Killed):
+            compact_group(dataset, group)
+        assert reached[-1][1].endswith("00000000.parquet"), reached
+    stale = next(g for g in find_groups(dataset) if g.folder == group.folder)
+    assert stale.has_span
+    dataset.files.replace(group.folder, 0, dataset.files.read(group.folder, 0))
+    there = dataset.store.names(group.path)
+
+    assert compact_group(dataset, stale) == "changed meanwhile; run the same command again"
+    assert (
+        dataset.store.names(group.path)
+        == there
+        == [
+            "shard-00000000.parquet",
+            "shard-00000001.parquet",
+        ]
+    )
+
+
 def test_a_shard_that_goes_meanwhile_ends_it(dataset, monkeypatch):
     """A retry has deleted a file that was listed."""
     (score, size) = find_groups(dataset)

@@ -162,6 +162,19 @@ def test_a_pipeline_is_looked_at_stage_by_stage(tmp_path):
     assert not (tmp_path / "dataset").exists()
 
 
+def test_a_dataset_that_cannot_be_read_is_one_line_among_the_others(tmp_path, capsys):
+    """What else was found is still said."""
+    pipeline = write_pipeline(tmp_path)
+    (tmp_path / "file").write_text("")
+    where = f"dataset={tmp_path / 'file' / 'dataset'}"
+
+    ran = longtail(capsys, "doctor", pipeline, "--set", where, "--json")
+
+    wrong = [check["subject"] for check in json.loads(ran.out) if check["state"] == "wrong"]
+    assert ran.code == 1
+    assert wrong == [f"store {tmp_path / 'file' / 'dataset'}", "dataset"]
+
+
 def test_the_command_says_what_is_wrong_and_exits_1(tmp_path, capsys):
     """A source that is not there."""
     pipeline = write_pipeline(tmp_path)

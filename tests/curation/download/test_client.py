@@ -4,12 +4,14 @@ import asyncio
 import gzip
 import socket
 import ssl
+import threading
 import zlib
 
 import pytest
 
+from curation.download import fetch_all
 from curation.download.body import Budget
-from curation.download.client import Client
+from curation.download.client import LOOKUP_THREADS, Client
 from schemas.error_codes import is_transient
 from tests.curation.download.certificates import make_authority, make_certificate
 from tests.fakes.web import serve
@@ -532,3 +534,26 @@ def test_no_tls_where_tls_was_asked_for(web, fetch):
 
     assert is_transient(fetch(url, request_timeout_s=0.3, tries=1))
     assert not web.requests
+
+
+def test_names_that_hang_cost_other_hosts_no_answer(web, config):
+    """They hold every thread that looks names up; the time of the others begins with theirs."""
+    free = threading.Event()
+
+    def lookup(name):
+        if name.startswith("dead"):
+            free.wait(2.0)
+            raise OSError("no answer")
+        return ["127.0.0.1"]
+
+    web.routes["/a"] = lambda request, wire: wire.answer(IMAGE)
+    urls = [web.url("/a", f"dead{n}.example") for n in range(LOOKUP_THREADS)]
+    urls += [web.url("/a", f"good{n}.example") for n in range(4)]
+    settings = config(connect_timeout_s=0.5)
+
+    found = dict(fetch_all(urls, settings, max_bytes=SMALL, lookup=lookup))
+
+    assert [type(found[n]).__name__ for n in range(len(urls))] == [
+        *["Failed"] * LOOKUP_THREADS,
+        *["Fetched"] * 4,
+    ]

@@ -54,4 +54,7 @@ def test_only_what_is_honoured_counts():
 
     assert find_opt_out(headers, "longtail", ()) is None
     assert find_opt_out(headers, "longtail", ("noindex",)) == "X-Robots-Tag: noindex"
+    none = [("X-Robots-Tag", "none")]  # noindex and nofollow in one word
+    assert find_opt_out(none, "longtail", ("noindex",)) == "X-Robots-Tag: none"
+    assert find_opt_out(none, "longtail", ("noai",)) is None
     assert find_opt_out(headers, "longtail", ("tdm-reservation",)) == "tdm-reservation: 1"

@@ -20,6 +20,10 @@ from curation.download.urls import Target, join, normalise, parse_target
         ("https://a@b@Example.org/", "https://***@example.org/"),
         ("https://bücher.Example/ü", "https://bücher.example/ü"),
         ("no url at all#x", "no url at all"),
+        ("//me:secret@h/x", "//***@h/x"),
+        ("https:/me:secret@h/x", "https:/***@h/x"),
+        ("HTTP://me:secret\\@H/x", "http://***@h/x"),
+        ("http://h/a@b", "http://h/a@b"),
         ("", ""),
     ],
 )

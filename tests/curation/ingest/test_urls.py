@@ -119,13 +119,14 @@ def test_a_text_file_is_a_list(lake, urls):
     """A URL a line, without any words; what is no list by its name is left out and counted."""
     write_lines(lake, "http://b.org/", "", " http://a.org/ ")
     write_lines(lake, "not a URL", name="README.md")
+    write_lines(lake, "not a URL either", name="csv")
     source = UrlSource(urls())
 
     entries = list(source.entries(START))
 
     assert [entry.key for entry in entries] == [b"http://a.org/", b"http://b.org/"]
     assert {entry.metadata for entry in entries} == {None}
-    assert source.skipped == {"files that are no lists": 1}
+    assert source.skipped == {"files that are no lists": 2}
 
 
 def test_a_url_is_one_row(lake, urls):

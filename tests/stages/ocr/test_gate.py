@@ -30,6 +30,14 @@ def test_text_passes(options):
     assert may_have_text(pixels_of(written(["A line of words"], **options)), THRESHOLD)
 
 
+@pytest.mark.parametrize(("size", "height"), [((728, 90), 64), ((468, 60), 40), ((900, 120), 90)])
+def test_a_banner_is_one_line_from_edge_to_edge(size, height):
+    """Its letters are most of the picture's height."""
+    image = written(["SUMMER SALE 50%"], size=size, height=height, top=(size[1] - height) // 4)
+
+    assert may_have_text(pixels_of(image), THRESHOLD)
+
+
 @pytest.mark.parametrize("degrees", [-11, 8])
 def test_slanted_text_passes(degrees):
     """A page that lies askew is a page."""
