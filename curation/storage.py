@@ -138,7 +138,8 @@ class Store:
         try:
             fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
-            message = f"{url}: this kind of URL cannot be opened ({error})"
+            extra = "; run `pip install 'longtail[s3]'`" if url.startswith("s3:") else ""
+            message = f"{url}: this kind of URL cannot be opened ({error}){extra}"
             raise UsageError(message) from error
         self.fs: Any = fs
         self.is_local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)

@@ -2,10 +2,12 @@
 
 import uuid
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from curation.config import read_text
 from curation.dataset import Dataset
+from curation.errors import ResourceError
 from curation.pipeline.config import PipelineConfig, parse_pipeline
 from curation.pipeline.local_runner import LocalRunner
 from curation.pipeline.plan import Plan
@@ -65,11 +67,20 @@ def curate(
 def runner_factory(
     runner: str, config: PipelineConfig, address: str | None = None
 ) -> Callable[[], Runner]:
-    """Return what makes the runner; Ray is imported only when it is called."""
+    """Return what makes the runner; Ray is imported only when it is called.
+
+    The one for Ray raises `ResourceError` where Ray is not installed.
+    """
     if runner == "local":
         return LocalRunner
 
     def make() -> Runner:
+        if find_spec("ray") is None:
+            message = (
+                "Ray is not installed here; run `pip install 'longtail[ray]'`, or go without it on "
+                "this machine alone: --runner local"
+            )
+            raise ResourceError(message)
         from jobs.ray_runner import RayRunner
 
         run = config.run

@@ -82,7 +82,7 @@ class RapidOcrEngine(Engine):
         missing = [name for name in ("onnxruntime", "rapidocr") if _find(name) is None]
         if missing:
             message = (
-                f"ocr: the package {' and '.join(missing)} is not installed; "
+                f"ocr: {' and '.join(missing)} not installed; "
                 "`pip install 'longtail[ocr]'`, or take `ocr` out of the pipeline"
             )
             raise ConfigError(message)
