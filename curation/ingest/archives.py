@@ -1,17 +1,63 @@
 """Files that hold images inside: found below the roots, and named in keys as `file!inner`."""
 
+from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import ClassVar
 
 from curation.errors import UsageError
-from curation.ingest.entries import Container, Entry, Place, facts_json
-from curation.ingest.identity import encode_key
+from curation.ingest.config import RootsConfig
+from curation.ingest.entries import Container, Entry, Line, Place, Taken, facts_json
+from curation.ingest.identity import decode_key, encode_key
 from curation.ingest.listing import list_files
-from curation.ingest.roots import Root
+from curation.ingest.roots import Root, open_roots
+from curation.storage import Store
 
 SEPARATOR = b"!"
 
 Lister = Callable[[Root, Entry], Iterator[Entry]]
 """Lists what is in a file, by place; the file comes as an entry."""
+
+
+class ArchiveSource(ABC):
+    """A source whose images lie inside files below roots; lines come in the order of the files.
+
+    Attributes:
+        ending: Of the files' names, in lower case, such as `.tar`.
+    """
+
+    ending: ClassVar[bytes]
+
+    def __init__(self, config: RootsConfig, dataset: Store | None = None) -> None:
+        self._roots = open_roots(config, dataset)
+        self._left_out: Counter[str] = Counter()
+
+    @property
+    def skipped(self) -> Counter[str]:
+        return sum((root.skipped for root in self._roots), self._left_out.copy())
+
+    def entries(self, after: Place) -> Iterator[Container]:
+        return list_containers(self._roots, after, self.ending, self._list_file, self._other)
+
+    def read(self, lines: Sequence[Line]) -> Iterator[Taken]:
+        def file_of(line: Line) -> tuple[str, bytes]:
+            return line["uri"], split_key(decode_key(line["key"]), self.ending)[0]
+
+        for (uri, file), group in groupby(lines, file_of):
+            yield from self._read_file(uri, file, list(group))
+
+    def _other(self, file: Entry) -> None:
+        """Count a file with another name."""
+        self._left_out[f"files that are no {self.ending.decode()}"] += 1
+
+    @abstractmethod
+    def _list_file(self, root: Root, file: Entry) -> Iterator[Entry]:
+        """List what is in a file, by place."""
+
+    @abstractmethod
+    def _read_file(self, uri: str, file: bytes, lines: list[Line]) -> Iterator[Taken]:
+        """Read what lines of one file name, in order."""
 
 
 def list_containers(

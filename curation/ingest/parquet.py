@@ -1,7 +1,6 @@
 """`kind: parquet`: the images in a column of Parquet files."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Literal
@@ -10,9 +9,9 @@ import pyarrow as pa
 from pydantic import field_validator
 
 from curation.errors import UsageError
-from curation.ingest.archives import SEPARATOR, list_containers, split_key
+from curation.ingest.archives import SEPARATOR, ArchiveSource
 from curation.ingest.config import RootsConfig
-from curation.ingest.entries import Container, Entry, Line, Place, Taken, facts_json
+from curation.ingest.entries import Entry, Line, Taken, facts_json
 from curation.ingest.facts import Facts
 from curation.ingest.foreign import (
     ForeignTable,
@@ -22,9 +21,8 @@ from curation.ingest.foreign import (
     open_table,
     to_rows,
 )
-from curation.ingest.identity import decode_key
 from curation.ingest.resolve import resolve
-from curation.ingest.roots import Root, open_roots
+from curation.ingest.roots import Root
 from curation.ingest.table_rows import MeanBytes, times_read, wanted_rows
 from curation.ingest.take import find_root, too_large
 from curation.ingest.texts import as_text, to_json
@@ -83,7 +81,7 @@ class ParquetConfig(RootsConfig):
         return dict.fromkeys(self.metadata_columns, "source.metadata_columns") | columns
 
 
-class ParquetSource:
+class ParquetSource(ArchiveSource):
     """Every row is a row, with the key `file!row group/row`, or `file!` and a key of the user's.
 
     Listing reads footers, and the key column if one is named; a file that did not change is not
@@ -94,29 +92,13 @@ class ParquetSource:
     there: below the Parquet file's folder, or absolute below a root.
     """
 
+    ending = _ENDING
+
     def __init__(self, config: ParquetConfig, dataset: Store | None = None) -> None:
+        super().__init__(config, dataset)
         self._config = config
-        self._roots = open_roots(config, dataset)
-        self._left_out: Counter[str] = Counter()
-
-    @property
-    def skipped(self) -> Counter[str]:
-        return sum((root.skipped for root in self._roots), self._left_out.copy())
-
-    def entries(self, after: Place) -> Iterator[Container]:
-        return list_containers(self._roots, after, _ENDING, self._list_file, self._other)
-
-    def read(self, lines: Sequence[Line]) -> Iterator[Taken]:
-        def file_of(line: Line) -> tuple[str, bytes]:
-            return line["uri"], split_key(decode_key(line["key"]), _ENDING)[0]
-
-        for (uri, file), group in groupby(lines, file_of):
-            yield from self._read_file(uri, file, list(group))
 
     # Listing -----------------------------------------------------------------------------------
-
-    def _other(self, file: Entry) -> None:
-        self._left_out["files that are no .parquet"] += 1
 
     def _list_file(self, root: Root, file: Entry) -> Iterator[Entry]:
         prefix = file.key + SEPARATOR

@@ -3,18 +3,16 @@
 import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from curation.errors import UsageError
-from curation.ingest.archives import SEPARATOR, list_containers, split_key
+from curation.ingest.archives import SEPARATOR, ArchiveSource
 from curation.ingest.config import RootsConfig
 from curation.ingest.endings import IMAGES, SIDECARS, ending_of
-from curation.ingest.entries import Container, Entry, Line, Place, Taken, facts_json
+from curation.ingest.entries import Entry, Line, Taken, facts_json
 from curation.ingest.facts import Facts
-from curation.ingest.identity import decode_key
-from curation.ingest.roots import Root, open_roots
+from curation.ingest.roots import Root
 from curation.ingest.spans import Spans
 from curation.ingest.take import find_root, too_large
 from curation.ingest.tar import BLOCK, Member, TarError, head_crc, read_members
@@ -42,7 +40,7 @@ class WebDatasetConfig(RootsConfig):
     license_key: str = "license"
 
 
-class WebDatasetSource:
+class WebDatasetSource(ArchiveSource):
     """Every image member of every archive is a row with the key `archive!member`.
 
     A member is an image if its first bytes or the ending of its name say so. `.txt` and `.json` are
@@ -58,24 +56,11 @@ class WebDatasetSource:
     not opened.
     """
 
+    ending = _ENDING
+
     def __init__(self, config: WebDatasetConfig, dataset: Store | None = None) -> None:
+        super().__init__(config, dataset)
         self._config = config
-        self._roots = open_roots(config, dataset)
-        self._left_out: Counter[str] = Counter()
-
-    @property
-    def skipped(self) -> Counter[str]:
-        return sum((root.skipped for root in self._roots), self._left_out.copy())
-
-    def entries(self, after: Place) -> Iterator[Container]:
-        return list_containers(self._roots, after, _ENDING, self._list_archive, self._other)
-
-    def read(self, lines: Sequence[Line]) -> Iterator[Taken]:
-        def archive_of(line: Line) -> tuple[str, bytes]:
-            return line["uri"], split_key(decode_key(line["key"]), _ENDING)[0]
-
-        for (uri, archive), group in groupby(lines, archive_of):
-            yield from self._read_archive(uri, archive, list(group))
 
     # Listing -----------------------------------------------------------------------------------
 
@@ -86,9 +71,9 @@ class WebDatasetSource:
                 ".tar (gunzip, unzstd), or move it out of the source"
             )
             raise UsageError(message)
-        self._left_out["files that are no .tar"] += 1
+        super()._other(file)
 
-    def _list_archive(self, root: Root, file: Entry) -> Iterator[Entry]:
+    def _list_file(self, root: Root, file: Entry) -> Iterator[Entry]:
         index = _Index(file)
         with root.open(file.key) as (_, opened):
             try:
@@ -101,7 +86,7 @@ class WebDatasetSource:
 
     # Reading -----------------------------------------------------------------------------------
 
-    def _read_archive(self, uri: str, archive: bytes, lines: list[Line]) -> Iterator[Taken]:
+    def _read_file(self, uri: str, archive: bytes, lines: list[Line]) -> Iterator[Taken]:
         root = find_root(uri, archive, self._roots)
         uri = uri if root is None else root.uri(archive)
         wanted = [self._parts(line) for line in lines]

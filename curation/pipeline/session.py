@@ -40,7 +40,8 @@ class Session:
         self.source: SourceConfig | None = config.source.located() if config.source else None
         self.text = text
         self.registry = registry
-        resolve(config, registry)  # refuse a wrong pipeline before anything is touched
+        # A wrong pipeline is refused before anything is touched.
+        self._unpinned = resolve(config, registry)
 
     # Looking -----------------------------------------------------------------------------------
 
@@ -105,7 +106,7 @@ class Session:
             LongtailError: Refused, or the store failed; what was finished stays.
         """
         started = time.monotonic()
-        for instance in resolve(self.config, self.registry):
+        for instance in self._unpinned:
             instance.make().check()  # before a dataset is made
         dataset = self.create_dataset()
         self._check(dataset, self.instances(dataset))

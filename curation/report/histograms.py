@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from curation.report.measures import Counts, Measure, count_measures, find_measures
-from curation.report.scales import ZERO_BIN, Scale
+from curation.report.scales import ZERO_BIN, Scale, inner_range
 from curation.report.source import Source
 from curation.report.thresholds import Threshold, find_thresholds
 from curation.report.wording import tick
@@ -195,21 +195,10 @@ def _bounds(
     scale: Scale, counts: Mapping[int, int], thresholds: Sequence[Threshold]
 ) -> tuple[int, int]:
     """Return the fine bins between which all but a few outliers, and near thresholds, lie."""
-    places = sorted(place for place in counts if place != ZERO_BIN)
-    if not places:
+    found = inner_range(counts, 0.0 if scale.kind == "whole" else _OUTLIERS)
+    if found is None:
         return 0, 0
-    share = 0.0 if scale.kind == "whole" else _OUTLIERS
-    spare = int(sum(counts[place] for place in places) * share)
-
-    def inner(ordered: Sequence[int]) -> int:
-        seen = 0
-        for place in ordered:
-            seen += counts[place]
-            if seen > spare:
-                return place
-        raise AssertionError("outliers are few")
-
-    low, high = inner(places), inner(places[::-1])
+    low, high = found
     span = high - low + 1
     for threshold in thresholds:
         at = scale.position(threshold.value)

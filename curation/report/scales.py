@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,27 @@ ZERO_BIN = -100_000
 _RANGE = re.compile(r"(-?[\d.]+)\.\.(-?[\d.]+)")
 _WIDEST_LINEAR = 1000.0
 """Declared ranges above this are too long to show their lower end on a linear scale."""
+
+
+def inner_range(counts: Mapping[int, int], outliers: float) -> tuple[int, int] | None:
+    """Return the first and last bin when a share of the rows is left out at either end.
+
+    The bin of zero does not count; null where no other has any row.
+    """
+    places = sorted(place for place in counts if place != ZERO_BIN)
+    if not places:
+        return None
+    spare = int(sum(counts[place] for place in places) * outliers)
+
+    def inner(ordered: Sequence[int]) -> int:
+        seen = 0
+        for place in ordered:
+            seen += counts[place]
+            if seen > spare:
+                return place
+        raise AssertionError("outliers are few")
+
+    return inner(places), inner(places[::-1])
 
 
 @dataclass(frozen=True)

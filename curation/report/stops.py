@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from curation.report.scales import ZERO_BIN, Scale
+from curation.report.scales import Scale, inner_range
 
 _DIGITS = (1, 1.25, 1.6, 2, 2.5, 3, 4, 5, 6, 8)
 _BINARY = (1, 1.25, 1.5, 1.75)
@@ -41,20 +41,10 @@ def round_stops(
 
 
 def _range(scale: Scale, counts: Mapping[int, int]) -> tuple[float, float]:
-    places = sorted(place for place in counts if place != ZERO_BIN)
-    if not places:
+    found = inner_range(counts, _OUTLIERS)
+    if found is None:
         return 0.0, 0.0
-    spare = int(sum(counts[place] for place in places) * _OUTLIERS)
-
-    def inner(ordered: Sequence[int]) -> int:
-        seen = 0
-        for place in ordered:
-            seen += counts[place]
-            if seen > spare:
-                return place
-        raise AssertionError("outliers are few")
-
-    return scale.edge(inner(places)), scale.edge(inner(places[::-1]) + 1)
+    return scale.edge(found[0]), scale.edge(found[1] + 1)
 
 
 def _round_step(least: float) -> float:
