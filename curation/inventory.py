@@ -9,6 +9,7 @@ from curation.dataset import Dataset
 from curation.errors import UsageError
 from curation.pipeline.blocks import current_blocks
 from curation.pipeline.config import PipelineConfig, parse_pipeline
+from curation.pipeline.facts import Recorded
 from curation.pipeline.fit import find_pin
 from curation.pipeline.instances import Instance, Registry, resolve
 from curation.pipeline.quarantine import quarantined
@@ -56,8 +57,9 @@ def choose_pipeline(dataset: Dataset, name: str | None) -> PipelineConfig | None
 def applied_instances(
     dataset: Dataset, config: PipelineConfig, registry: Registry
 ) -> tuple[Instance, ...]:
-    """Return a pipeline's instances, with the artefacts that are pinned in the dataset."""
-    return resolve(config, registry, lambda fit_key: find_pin(dataset, fit_key))
+    """Return a pipeline's instances, with the artefacts and facts that the dataset keeps."""
+    facts = Recorded(dataset, config.name)
+    return resolve(config, registry, lambda fit_key: find_pin(dataset, fit_key), facts)
 
 
 @dataclass(frozen=True)

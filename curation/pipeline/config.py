@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -21,24 +21,59 @@ MEMORY_SHARDS = 6
 as a Parquet file that grows, beside the libraries themselves."""
 
 
+Device = Literal["auto", "cpu", "cuda"]
+Replicas = Annotated[int, Field(ge=1)]
+
+
 class RunSettings(Config):
     """How one instance runs; never part of its meaning, never hashed.
 
     Attributes:
         cpus: Cores of one worker; null takes the stage's own.
         gpus: GPUs of one worker; null takes the stage's own.
+        device: `cuda`; `cpu`, where it asks for no GPU, whatever `gpus` says; `auto` takes the
+            pipeline's `run.device`.
         memory_bytes: Address space of a worker's child process; null takes the stage's own.
-        min_workers: Workers of the instance's own pool that must be had at once.
-        max_workers: Workers that the pool may grow to; null for as many as fit.
+        replicas: Workers of the instance's own pool: `[1, 8]` for at least 1, which must be had at
+            once, and at most 8; a number for exactly so many; null for 1 up to as many as fit.
+        batch_size: Images that the model takes at once; null takes the backend's own.
+        shards_in_flight: Shards that a worker has in hand at once; null takes the stage's own.
+        runtime_env: Ray's `runtime_env` of the instance's own pool, as for a Ray job: packages, a
+            container image or a Python of its own.
         row_timeout_s: Time that one image may take before its row becomes `timeout`.
     """
 
     cpus: float | None = Field(default=None, gt=0)
     gpus: float | None = Field(default=None, ge=0)
+    device: Device = "auto"
     memory_bytes: int | None = Field(default=None, ge=256 << 20)
-    min_workers: int = Field(default=1, ge=1)
-    max_workers: int | None = Field(default=None, ge=1)
+    replicas: tuple[Replicas, Replicas] | Replicas | None = None
+    batch_size: int | None = Field(default=None, ge=1, le=65536)
+    shards_in_flight: int | None = Field(default=None, ge=1, le=64)
+    runtime_env: dict[str, Any] | None = None
     row_timeout_s: float = Field(default=60.0, gt=0)
+
+    @field_validator("replicas")
+    @classmethod
+    def _in_order(cls, replicas: tuple[int, int] | int | None) -> tuple[int, int] | int | None:
+        if isinstance(replicas, tuple) and replicas[0] > replicas[1]:
+            message = f"expected [least, most], found {list(replicas)}"
+            raise ValueError(message)
+        return replicas
+
+    @property
+    def min_workers(self) -> int:
+        """Workers that must be had at once."""
+        if self.replicas is None:
+            return 1
+        return self.replicas if isinstance(self.replicas, int) else self.replicas[0]
+
+    @property
+    def max_workers(self) -> int | None:
+        """Workers that the pool may grow to; null for as many as fit."""
+        if self.replicas is None:
+            return None
+        return self.replicas if isinstance(self.replicas, int) else self.replicas[1]
 
 
 class NodeLimit(Config):
@@ -68,6 +103,8 @@ class RunConfig(Config):
     Attributes:
         workers: Workers of the pool of fused CPU stages; null for one a core.
         worker_cpus: Cores of one of them, as Ray counts.
+        device: `cpu` for a machine without GPUs: no stage asks for one; `auto` and `cuda` leave it
+            to each instance's `run.gpus`.
         memory_bytes: Address space of each one's child process.
         row_timeout_s: Time that one image may take in the shared decode.
         task_timeout_s: Time that one shard, fit or block pair may take before a try is charged.
@@ -81,6 +118,7 @@ class RunConfig(Config):
 
     workers: int | None = Field(default=None, ge=1)
     worker_cpus: float = Field(default=1.0, gt=0)
+    device: Device = "auto"
     memory_bytes: int = Field(default=4 << 30, ge=256 << 20)
     row_timeout_s: float = Field(default=60.0, gt=0)
     task_timeout_s: float = Field(default=3600.0, gt=0)

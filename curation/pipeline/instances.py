@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -11,14 +11,17 @@ from curation import pixels
 from curation.config import Config, nearest, validate
 from curation.errors import ConfigError
 from curation.fingerprint import Meaning, base_meaning
-from curation.pipeline.config import PipelineConfig, RunSettings
-from curation.pipeline.stage import FittedStage, RelationStage, Stage
+from curation.pipeline.config import Device, PipelineConfig, RunSettings
+from curation.pipeline.stage import Execution, FittedStage, RelationStage, Resources, Stage
 from schemas import dataset as layout
 from schemas.columns import IDENTITY, column_version
 from schemas.images import IMAGES
 
 Registry = Mapping[str, type[Stage[Any]]]
 """Stage name -> class; `stages.registry.STAGES` in production."""
+
+FindFacts = Callable[[str, Stage[Any]], Mapping[str, Any]]
+"""Instance name, its stage as configured -> what the stage has learnt."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _OWN_KEYS = ("stage", "inputs", "run", "artifact")
@@ -36,6 +39,10 @@ class Instance:
         run: How it runs.
         artifact: Digest of its fitted artefact; null for stages without, and before the fit.
         meaning: What its columns mean; null while it waits for a fit, its own or one before it.
+        resources: What one of its workers needs, with everything that `run` overrides.
+        execution: How the stage runs in it.
+        facts: What the stage has learnt of its weights.
+        upstream: Logical stage name -> instance, as `inputs`.
     """
 
     name: str
@@ -45,6 +52,10 @@ class Instance:
     run: RunSettings
     artifact: str | None
     meaning: Meaning | None
+    resources: Resources = field(default_factory=Resources)
+    execution: Execution = field(default_factory=Execution)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    upstream: Mapping[str, "Instance"] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -69,7 +80,11 @@ class Instance:
 
     def make(self, artifact: Mapping[str, bytes] | None = None) -> Stage[Any]:
         """Make the stage object; nothing is loaded before its `setup`."""
-        return self.stage_type(self.config, artifact)
+        stage = self.stage_type(self.config, artifact)
+        stage.execution = self.execution
+        stage.facts = self.facts
+        stage.upstream = {logical: i.make() for logical, i in self.upstream.items()}
+        return stage
 
     def disk_schema(self) -> pa.Schema:
         """Return the schema of the instance's files: identity, then prefixed columns."""
@@ -110,6 +125,7 @@ def resolve(
     config: PipelineConfig,
     registry: Registry,
     find_pin: Callable[[str], str | None] = lambda fit_key: None,
+    find_facts: FindFacts = lambda name, stage: stage.learn(),
 ) -> tuple[Instance, ...]:
     """Configure every instance of a pipeline, each after those that it reads.
 
@@ -117,20 +133,36 @@ def resolve(
         config: The checked pipeline file.
         registry: The stages that exist.
         find_pin: Fit key -> digest of the pinned artefact, or null before the fit.
+        find_facts: Instance name and stage -> what `Stage.learn` says, or said elsewhere.
 
     Raises:
         ConfigError: Unknown stage, backend, key or input; a name that collides; an ambiguous or
             missing input; a circle; a row-local stage that reads a relation.
     """
-    drafts = {name: _draft(name, value, registry) for name, value in config.stages.items()}
+    drafts = {}
+    for name, value in config.stages.items():
+        draft = _draft(name, value, registry)
+        drafts[name] = replace(draft, facts=find_facts(name, draft.make()))
     _check_names(drafts)
     inputs = {name: _bind(draft, drafts) for name, draft in drafts.items()}
     resolved: dict[str, Instance] = {}
     for name in _in_order(inputs):
         draft = drafts[name]
         meaning, artifact = _meaning(draft, inputs[name], resolved, find_pin)
+        resources = _resources(draft, config.run.device)
+        device: Literal["cpu", "cuda"] = "cuda" if resources.gpus else "cpu"
         resolved[name] = Instance(
-            name, draft.stage_type, draft.config, inputs[name], draft.run, artifact, meaning
+            name,
+            draft.stage_type,
+            draft.config,
+            inputs[name],
+            draft.run,
+            artifact,
+            meaning,
+            resources,
+            Execution(device, draft.run.batch_size),
+            draft.facts,
+            {logical: resolved[upstream] for logical, upstream in inputs[name].items()},
         )
     return tuple(resolved.values())
 
@@ -143,9 +175,12 @@ class _Draft:
     inputs: Mapping[str, str]
     run: RunSettings
     artifact: str | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self) -> Stage[Any]:
-        return self.stage_type(self.config)
+        stage = self.stage_type(self.config)
+        stage.facts = self.facts
+        return stage
 
     def reads(self) -> tuple[str, ...]:
         stage = self.make()
@@ -186,6 +221,28 @@ def _draft(name: str, value: Mapping[str, Any] | None, registry: Registry) -> _D
         raise ConfigError(message)
     run = validate(RunSettings, own.get("run") or {}, f"{where}.run")
     return _Draft(name, stage_type, stage_type.parse(value, where), inputs, run, artifact)
+
+
+def _resources(draft: _Draft, device: Device) -> Resources:
+    """Return what a worker needs: the stage's word, then the backend's, then the user's."""
+    stage = draft.make()
+    own = getattr(stage.backend, "resources", None) or stage.resources
+    run = draft.run
+    gpus = own.gpus if run.gpus is None else run.gpus
+    chosen = device if run.device == "auto" else run.device
+    if chosen == "cuda" and run.device == "cuda" and not gpus:
+        message = (
+            f"stages.{draft.name}.run: device is cuda and gpus is 0; say how much of a GPU a "
+            "worker needs, as in `gpus: 0.25`"
+        )
+        raise ConfigError(message)
+    return Resources(
+        cpus=own.cpus if run.cpus is None else run.cpus,
+        gpus=0.0 if chosen == "cpu" else gpus,
+        memory_bytes=run.memory_bytes or own.memory_bytes,
+        own_pool=own.own_pool or gpus > 0,
+        shards_in_flight=run.shards_in_flight or own.shards_in_flight,
+    )
 
 
 def _check_names(drafts: Mapping[str, _Draft]) -> None:
@@ -240,6 +297,8 @@ def _choose(draft: _Draft, stage: str, drafts: Mapping[str, _Draft], where: str)
             raise ConfigError(message + nearest(named, list(drafts)))
         return named
     found = [d.name for d in drafts.values() if d.stage_type.name == stage]
+    if len(found) > 1:  # an instance may read another one of its own stage
+        found = [name for name in found if name != draft.name]
     if not found:
         message = f"{where}: it reads {stage}, which is not in the pipeline; add `{stage}: {{}}`"
         raise ConfigError(message)
@@ -292,7 +351,7 @@ def _meaning(
         stage=draft.stage_type.name,
         backends=backends,
         config=draft.config.model_dump(mode="json"),
-        digests=stage.digests(),
+        digests={**stage.digests(), **draft.facts.get("weights", {})},
         artifact=draft.artifact,
         columns={f.name: column_version(f) for f in stage.writes()},
         pixels=None

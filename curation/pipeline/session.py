@@ -11,6 +11,7 @@ from curation.ingest.config import SourceConfig
 from curation.ingest.load import check_references
 from curation.pipeline import retry
 from curation.pipeline.config import PipelineConfig, check_memory
+from curation.pipeline.facts import Learnt
 from curation.pipeline.fit import find_pin, read_artifact
 from curation.pipeline.instances import Instance, Registry, resolve
 from curation.pipeline.plan import Plan
@@ -41,13 +42,14 @@ class Session:
         self.text = text
         self.registry = registry
         # A wrong pipeline is refused before anything is touched.
-        self._unpinned = resolve(config, registry)
+        self._learnt = Learnt(config.dataset, config.name)
+        self._unpinned = resolve(config, registry, find_facts=self._learnt)
 
     # Looking -----------------------------------------------------------------------------------
 
     def instances(self, dataset: Dataset) -> tuple[Instance, ...]:
         """Resolve the instances with the artefacts pinned now."""
-        return resolve(self.config, self.registry, lambda key: find_pin(dataset, key))
+        return resolve(self.config, self.registry, lambda key: find_pin(dataset, key), self._learnt)
 
     def plan(self, dataset: Dataset) -> Plan:
         """Say what is missing on disk; the source is not listed.
@@ -74,13 +76,16 @@ class Session:
         pools = [Pool(CPU_POOL, 1, workers or run.workers, run.worker_cpus, 0.0, run.memory_bytes)]
         for instance in instances:
             if has_own_pool(instance):
-                resources = instance.stage_type.resources
-                own = instance.run
-                cpus = resources.cpus if own.cpus is None else own.cpus
-                gpus = resources.gpus if own.gpus is None else own.gpus
-                memory = own.memory_bytes or resources.memory_bytes
+                needs, own = instance.resources, instance.run
                 pools.append(
-                    Pool(instance.name, own.min_workers, own.max_workers, cpus, gpus, memory)
+                    Pool(
+                        instance.name,
+                        own.min_workers,
+                        own.max_workers,
+                        needs.cpus,
+                        needs.gpus,
+                        needs.memory_bytes,
+                    )
                 )
         return pools
 
@@ -136,6 +141,7 @@ class Session:
         data = redacted(self.text).encode()
         if not dataset.store.exists(name) or dataset.store.read(name) != data:
             dataset.store.put(name, data)
+        self._learnt.write(dataset)
 
     def _check(self, dataset: Dataset, instances: Sequence[Instance]) -> None:
         """Refuse, before anything starts, what could only fail.

@@ -84,6 +84,4 @@ def shard_tasks(
 
 def has_own_pool(instance: Instance) -> bool:
     """Say whether an instance runs in actors of its own instead of fused with the CPU stages."""
-    resources = instance.stage_type.resources
-    gpus = resources.gpus if instance.run.gpus is None else instance.run.gpus
-    return resources.own_pool or gpus > 0
+    return instance.resources.own_pool

@@ -12,7 +12,8 @@ column name; the pipeline binds logical names to instances.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ import pyarrow.compute as pc
 from curation.config import Config, nearest, validate
 from curation.errors import ConfigError, ContractError
 from curation.pixels import PixelSpec, View
+from curation.weights import local_weights, weights_digest
 from schemas.columns import IDENTITY
 from schemas.error_codes import is_row_error
 
@@ -40,12 +42,29 @@ class Resources:
         memory_bytes: Address space of the child process that runs the stage's rows.
         own_pool: The stage loads something heavy and gets actors of its own, instead of being fused
             with the other CPU stages.
+        shards_in_flight: Shards that a worker has in hand at once, each in a thread of its own, so
+            that an engine's queue never runs empty. Above 1, `process` is called by several threads
+            at the same time.
     """
 
     cpus: float = 1.0
     gpus: float = 0.0
     memory_bytes: int = 4 << 30
     own_pool: bool = False
+    shards_in_flight: int = 1
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a stage runs here; never part of its meaning.
+
+    Attributes:
+        device: Where its model computes, in torch's words.
+        batch_size: Images that its model takes at once; null for its own choice.
+    """
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    batch_size: int | None = None
 
 
 @dataclass
@@ -113,7 +132,10 @@ class Stage(ABC, Generic[C]):
         backend_key: The configuration key that chooses the backend; null without backends.
         backends: Backend name -> class with `version` and, if it differs, `config_type`.
         default_backend: The backend taken where YAML names none.
-        resources: What a worker needs; YAML's `run:` overrides it.
+        resources: What a worker needs; a backend may have its own, YAML's `run:` overrides both.
+        execution: How it runs here; set by whoever makes it.
+        facts: What `learn` said, here or where the pipeline was run.
+        upstream: Logical stage name -> the stage that it reads, as configured and not set up.
     """
 
     name: ClassVar[str]
@@ -132,6 +154,9 @@ class Stage(ABC, Generic[C]):
         """
         self.config = config
         self.artifact = artifact
+        self.execution = Execution()
+        self.facts: Mapping[str, Any] = {}
+        self.upstream: Mapping[str, Stage[Any]] = {}
 
     @classmethod
     def parse(cls, value: Mapping[str, Any], where: str) -> Config:
@@ -175,8 +200,36 @@ class Stage(ABC, Generic[C]):
         return None
 
     def digests(self) -> Mapping[str, str]:
-        """Return digests of weights and prompts, which enter the fingerprint."""
+        """Return digests of prompts and of weights that come with packages, for the fingerprint."""
         return {}
+
+    def weights(self) -> Mapping[str, str]:
+        """Return role -> reference of weights that the user names; see `curation.weights`.
+
+        Their place is no part of the meaning, so it stands in a configuration field with
+        `exclude=True`; the digest of their content is.
+        """
+        return {}
+
+    def learn(self) -> Mapping[str, Any]:
+        """Return, as JSON, what must be known of weights and packages before `setup`.
+
+        It is kept with the pipeline, so that whoever reads the dataset needs neither. `weights`
+        in it enters the fingerprint: role -> digest of what `weights` names.
+
+        Raises:
+            ConfigError: They are not here; says how to get them.
+        """
+        named = self.weights()
+        return {"weights": {role: weights_digest(named[role]) for role in named}} if named else {}
+
+    def weights_path(self, role: str) -> Path:
+        """Return where the weights of a role lie on this machine, fetched if need be.
+
+        Raises:
+            ConfigError: They are not to be had, or are not those that the plan was made with.
+        """
+        return local_weights(self.weights()[role], self.facts["weights"][role])
 
     def check(self) -> None:
         """Refuse what cannot work here, such as a package that is not installed.

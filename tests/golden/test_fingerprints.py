@@ -44,7 +44,7 @@ class GradeStage(Stage[GradeConfig]):
     backend_key = "grader"
     backends = {"plain": Plain, "other": Plain}
     default_backend = "plain"
-    weights = "weights of today"
+    content = "weights of today"
 
     def reads(self):
         return ("double.value", "images.num_bytes")
@@ -53,7 +53,7 @@ class GradeStage(Stage[GradeConfig]):
         return table("grade", column("grade", IDENTITY[0].type, "A grade."))
 
     def digests(self):
-        return {"weights": self.weights}
+        return {"weights": self.content}
 
     def process(self, shard):
         raise NotImplementedError
@@ -123,8 +123,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
                         "cpus": 4,
                         "gpus": 1,
                         "memory_bytes": 1 << 30,
-                        "min_workers": 2,
-                        "max_workers": 9,
+                        "replicas": [2, 9],
                         "row_timeout_s": 5,
                     }
                 }
@@ -170,7 +169,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"registry": with_attributes("grade", backends={"plain": PlainTwo})},
         {"grade"},
     ),
-    "weights": ({"registry": with_attributes("grade", weights="others")}, {"grade"}),
+    "weights": ({"registry": with_attributes("grade", content="others")}, {"grade"}),
 }
 
 

@@ -8,7 +8,6 @@ from curation.dataset import Dataset
 from curation.errors import DatasetError
 from curation.fingerprint import pretty_json
 from curation.ingest.work_list import freeze_lists
-from curation.pipeline.config import RunSettings
 from curation.pipeline.dispatch import Charge
 from curation.pipeline.execute import Executor
 from curation.pipeline.progress import Progress
@@ -234,14 +233,15 @@ def test_a_stage_with_its_own_pool_has_a_task_of_its_own(open_session):
     assert [pool.name for pool in pools] == ["cpu", "heavy"]
 
 
-def test_a_gpu_makes_a_pool(open_session):
+@pytest.mark.parametrize(
+    ("run", "is_pool"), [({}, False), ({"gpus": 0.25}, True), ({"gpus": 0}, False)]
+)
+def test_a_gpu_makes_a_pool(open_session, run, is_pool):
     """A stage that is given a GPU is not fused with the CPU stages, and no GPU undoes that."""
-    session = open_session({"luma": {}})
+    session = open_session({"luma": {"run": run}})
     instance = session.instances(session.create_dataset())[0]
 
-    assert not has_own_pool(instance)
-    assert has_own_pool(dataclasses.replace(instance, run=RunSettings(gpus=0.25)))
-    assert not has_own_pool(dataclasses.replace(instance, run=RunSettings(gpus=0)))
+    assert has_own_pool(instance) == is_pool
 
 
 def test_a_shard_that_was_given_up_is_left_alone(open_session):

@@ -1,0 +1,102 @@
+"""What stages learnt of their weights, kept with the pipeline for whoever has none of them.
+
+A fingerprint needs the digests of weights, and a schema may need the length of their vectors. Where
+a pipeline runs, the weights are looked at. Where its dataset is only read, on a laptop perhaps, the
+facts that the last run recorded beside the pipeline's file stand in for them.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from curation.dataset import Dataset
+from curation.errors import ConfigError, LongtailError
+from curation.fingerprint import pretty_json
+from curation.pipeline.stage import Stage
+
+Facts = dict[str, dict[str, Any]]
+"""Instance -> what it was configured as, and the facts."""
+
+
+def facts_path(pipeline: str) -> str:
+    """Return the name of a pipeline's recorded facts in its dataset."""
+    return f"pipelines/{pipeline}.facts.json"
+
+
+def read_facts(dataset: Dataset, pipeline: str) -> Facts:
+    """Return what was recorded for a pipeline; nothing where it never ran, or needs no facts."""
+    try:
+        found: Facts = json.loads(dataset.store.read(facts_path(pipeline)))
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+class Recorded:
+    """Finds facts for a reader: recorded ones first, since the weights need not be here."""
+
+    def __init__(self, dataset: Dataset, pipeline: str) -> None:
+        self._facts = read_facts(dataset, pipeline)
+
+    def __call__(self, name: str, stage: Stage[Any]) -> Mapping[str, Any]:
+        entry = self._facts.get(name)
+        facts: Mapping[str, Any] = entry["facts"] if entry is not None else stage.learn()
+        return facts
+
+
+class Learnt:
+    """Finds facts for a run: looks at the weights, once; where they are not here, at the record.
+
+    Args:
+        url: Where the dataset lies, or will.
+        pipeline: The pipeline's name.
+    """
+
+    def __init__(self, url: str, pipeline: str) -> None:
+        self._url = url
+        self._pipeline = pipeline
+        self._record: Facts | None = None
+        self._known: Facts = {}
+
+    def __call__(self, name: str, stage: Stage[Any]) -> Mapping[str, Any]:
+        if name not in self._known:
+            told = _told(stage)
+            try:
+                facts = stage.learn()
+            except ConfigError as error:
+                entry = self._recorded().get(name)
+                if entry is None or {**entry, "facts": None} != {**told, "facts": None}:
+                    message = f"stages.{name}: {error}"
+                    raise ConfigError(message) from error
+                facts = entry["facts"]
+            self._known[name] = {**told, "facts": dict(facts)}
+        found: Mapping[str, Any] = self._known[name]["facts"]
+        return found
+
+    def write(self, dataset: Dataset) -> None:
+        """Record the facts, where there are any."""
+        facts = {name: entry for name, entry in self._known.items() if entry["facts"]}
+        path = facts_path(self._pipeline)
+        data = pretty_json(facts)
+        if not facts:
+            if dataset.store.exists(path):
+                dataset.store.delete(path)
+        elif not dataset.store.exists(path) or dataset.store.read(path) != data:
+            dataset.store.put(path, data)
+
+    def _recorded(self) -> Facts:
+        if self._record is None:
+            try:
+                self._record = read_facts(Dataset.open(self._url), self._pipeline)
+            except LongtailError:
+                self._record = {}  # there is no dataset yet
+        return self._record
+
+
+def _told(stage: Stage[Any]) -> dict[str, Any]:
+    """Return what facts depend on: the stage, its configuration, and where its weights lie."""
+    return {
+        "stage": stage.name,
+        "config": stage.config.model_dump(mode="json"),
+        "weights": dict(stage.weights()),
+    }
