@@ -83,19 +83,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(files[match[3]], "application/octet-stream", with_body)
 
     def _tree(self, files: Mapping[str, bytes]) -> list[dict[str, object]]:
-        folders = {name.rpartition("/")[0] for name in files} - {""}
-        return [
-            *({"type": "directory", "path": name, "oid": "0" * 40} for name in sorted(folders)),
-            *(
-                {
-                    "type": "file",
-                    "path": name,
-                    "oid": hashlib.sha1(data).hexdigest(),
-                    "size": self.server.stated.get(name, len(data)),
-                }
-                for name, data in files.items()
-            ),
+        names = {name.rpartition("/")[0] for name in files} - {""}
+        tree: list[dict[str, object]] = [
+            {"type": "directory", "path": name, "oid": "0" * 40} for name in sorted(names)
         ]
+        for name, data in files.items():
+            size = self.server.stated.get(name, len(data))
+            oid = hashlib.sha1(data).hexdigest()
+            tree.append({"type": "file", "path": name, "oid": oid, "size": size})
+        return tree
 
     def _send(self, data: bytes, kind: str, with_body: bool) -> None:
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))

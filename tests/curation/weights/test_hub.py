@@ -150,7 +150,7 @@ def test_a_hub_that_cannot_be_reached_is_said(monkeypatch):
 @pytest.mark.usefixtures("_no_waits")
 def test_a_proxy_that_refuses_is_said(hub, monkeypatch):
     """The library takes it from the environment; this one knows no CONNECT."""
-    from huggingface_hub.utils import close_session
+    from huggingface_hub.utils._http import close_session
 
     monkeypatch.setenv("HTTPS_PROXY", hub.url)
     monkeypatch.setenv("HF_ENDPOINT", "https://hub.invalid")

@@ -14,7 +14,7 @@ import pytest
 from curation import storage
 from curation.errors import ConfigError
 from curation.storage import Store
-from curation.weights import cache, fetch, find, local_weights, remote, weights_digest
+from curation.weights import Reference, cache, fetch, find, local_weights, remote, weights_digest
 from tests.fakes.hub import COMMIT, serve
 
 OTHER = "0" * 32
@@ -253,9 +253,7 @@ def test_a_disk_that_fills_up_is_said(model, folder, monkeypatch):
 
     monkeypatch.setattr(Store, "download", fill)
 
-    with pytest.raises(
-        ConfigError, match="kept there .No space left.*set LONGTAIL_CACHE"
-    ):
+    with pytest.raises(ConfigError, match="kept there .No space left.*set LONGTAIL_CACHE"):
         weights_digest(model)
 
     assert there(folder) == []
@@ -330,7 +328,7 @@ def test_a_killed_fetch_leaves_nothing_that_counts(tmp_path, folder, where):
 
 def test_what_other_machines_left_goes_after_a_day(model, folder):
     """They may share the cache, and one of them may be at it now."""
-    home = cache._home(cache.Reference.parse(model))
+    home = cache._home(Reference.parse(model))
     old, new = (folder / f".{home.name}.{host}.partial" for host in ("old", "new"))
     for left in (old, new):
         (left / "deep").mkdir(parents=True)
