@@ -6,19 +6,21 @@ folder. What the weights *are* is the digest of their content, whatever place th
 enters the fingerprint and the place does not.
 """
 
-from curation.weights.cache import cache_folder
+from curation.weights.cache import cache_folder, made_once
 from curation.weights.digest import digest_of
 from curation.weights.local import Held, fetch, find, local_weights, weights_digest
-from curation.weights.reference import Reference, WeightsReference
+from curation.weights.reference import Reference, WeightsPlace, WeightsReference
 
 __all__ = [
     "Held",
     "Reference",
+    "WeightsPlace",
     "WeightsReference",
     "cache_folder",
     "digest_of",
     "fetch",
     "find",
     "local_weights",
+    "made_once",
     "weights_digest",
 ]
