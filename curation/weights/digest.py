@@ -1,11 +1,9 @@
 """What weights are: the digest of their content."""
 
 import hashlib
-import json
 import logging
 import os
 import stat
-import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 from curation.errors import ConfigError
 from curation.fingerprint import DIGEST_LENGTH, digest
 from curation.weights.lock import alone
+from curation.weights.memory import Memory
 
 _log = logging.getLogger(__name__)
 
@@ -127,48 +126,36 @@ def _file_digest(path: Path, memory: Path | None) -> str:
     if not stat.S_ISREG(status.st_mode):  # reading a pipe would never end
         message = f"{path}: is no regular file; weights are files"
         raise ConfigError(message)
-    if status.st_size < _REMEMBERED_BYTES or memory is None:
+    if status.st_size < _REMEMBERED_BYTES:
         return _hash(path)
     real = str(path.resolve())
-    note = memory / f"{digest(real)}.json"
-    key = _key(real, status)
-    if found := _remembered(note, key):
+    notes = Memory(memory)
+    if found := notes.recall(real, _key(status)):
         return found
     if status.st_size < _SAID_BYTES:
-        return _hash_and_note(path, note, real)
+        return _hash_and_note(path, real, notes)
     with ExitStack() as stack:
-        with suppress(OSError):
-            stack.enter_context(alone(note))  # a machine's workers begin at the same time
-        return _remembered(note, key) or _hash_and_note(path, note, real)
+        if place := notes.place(real):
+            with suppress(OSError):
+                stack.enter_context(alone(place))  # a machine's workers begin at the same time
+        if found := notes.recall(real, _key(status)):
+            return found
+        size = status.st_size / (1 << 30)
+        _log.warning("%s: reading %.1f GiB, once, to know which weights these are", path, size)
+        return _hash_and_note(path, real, notes)
 
 
-def _key(real: str, status: os.stat_result) -> dict[str, str | int]:
+def _key(status: os.stat_result) -> dict[str, int]:
     """Return what changes with a file; the time of its inode cannot be set back by copying."""
     times = {"modified": status.st_mtime_ns, "changed": status.st_ctime_ns}
-    return {"path": real, "size": status.st_size, **times}
+    return {"size": status.st_size, **times}
 
 
-def _remembered(note: Path, key: dict[str, str | int]) -> str:
-    try:
-        known = json.loads(note.read_text(encoding="utf-8"))
-        return str(known["sha256"]) if {name: known[name] for name in key} == key else ""
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""  # not looked at before, or by a version that noted it otherwise
-
-
-def _hash_and_note(path: Path, note: Path, real: str) -> str:
-    before = path.stat()
-    if before.st_size >= _SAID_BYTES:
-        size = before.st_size / (1 << 30)
-        _log.warning("%s: reading %.1f GiB, once, to know which weights these are", path, size)
+def _hash_and_note(path: Path, real: str, notes: Memory) -> str:
+    before = _key(path.stat())
     found = _hash(path)
-    key = _key(real, path.stat())
-    if key == _key(real, before):  # else somebody writes to it
-        temporary = note.with_name(f".{uuid.uuid4().hex}")
-        with suppress(OSError):
-            note.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({**key, "sha256": found}), encoding="utf-8")
-            temporary.replace(note)
+    if _key(path.stat()) == before:  # else somebody writes to it
+        notes.note(real, before, found)
     return found
 
 

@@ -210,7 +210,7 @@ def test_many_at_once_agree_and_leave_one_note(tmp_path, memory):
         thread.join()
 
     assert set(found) == {hashlib.sha256(bytes(LARGE)).hexdigest()[:32]}
-    assert [json.loads(note.read_text())["path"] for note in memory.iterdir()] == [str(path)]
+    assert [json.loads(note.read_text())["name"] for note in memory.iterdir()] == [str(path)]
 
 
 def test_of_many_at_a_huge_file_one_reads_and_says_so(
