@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -35,6 +36,9 @@ SUFFIXES = frozenset(
 )
 """The files of a folder that count; a README or a picture changes no model."""
 
+_TENSORS = re.compile(
+    r"(?P<model>.*?)(?:-\d{5}-of-\d{5})?\.(?P<kind>safetensors|bin)(?:\.index\.json)?"
+)
 _WORDS = ("licence", "license", "notice", "readme", "requirements")
 _REMEMBERED_BYTES = 1 << 20  # smaller files are hashed faster than looked up
 _SAID_BYTES = 1 << 30
@@ -44,24 +48,33 @@ def chosen(names: list[str]) -> list[str]:
     """Return those of a folder's files that count, sorted.
 
     Besides other kinds of files, licences and the like are left out, and what begins with a dot;
-    and, beside safetensors, PyTorch's pickle of the same model: it is not loaded, and would double
-    what is fetched.
+    and, beside `model.safetensors`, PyTorch's pickle of the same, `pytorch_model.bin`: loaders take
+    the former, and it would double what is fetched.
 
     Args:
         names: Paths below the folder, with `/`.
     """
-    safe = {name.rpartition("/")[0] for name in names if name.endswith(".safetensors")}
+    safe = {twin for name in names if (twin := _twin(name, "safetensors"))}
     found = []
     for name in names:
-        folder, _, last = name.rpartition("/")
+        last = name.rpartition("/")[2]
         if any(part.startswith(".") for part in name.split("/")):
             continue
         if Path(last).suffix.lower() not in SUFFIXES or last.lower().startswith(_WORDS):
             continue
-        if "pytorch_model" in last and ".bin" in last and folder in safe:
+        if _twin(name, "bin") in safe:
             continue
         found.append(name)
     return sorted(found)
+
+
+def _twin(name: str, kind: str) -> tuple[str, str] | None:
+    """Return the folder and the model that a file of this kind is (a part) of, as both call it."""
+    folder, _, last = name.rpartition("/")
+    found = _TENSORS.fullmatch(last)
+    if found is None or found["kind"] != kind:
+        return None
+    return folder, found["model"].replace("pytorch_model", "model")
 
 
 def weight_files(folder: Path) -> list[str]:
