@@ -49,8 +49,8 @@ def search(
     """Find the images that are nearest to words or to a picture.
 
     It searches the vectors of `embed`. Words need a model that reads them, such as
-    `embed: {embedder: open_clip, ...}`. The search is
-    exact: it looks at every vector, and equal scores go by image id.
+    `embed: {embedder: open_clip, ...}`. The search is exact: it looks at every vector, and equal
+    scores go by image id.
     """
     from curation.dataset import Dataset
     from curation.errors import UsageError
