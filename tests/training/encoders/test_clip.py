@@ -185,7 +185,7 @@ class Bomb:
         return (Path.touch, (Path(MARK),))
 
 
-MARK = "unpickled"
+MARK = "was run"
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit", "ignore:'torch.load' received a zip file")
@@ -365,3 +365,18 @@ print([name for name in ("torch", "open_clip", "transformers") if name in sys.mo
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["32", "378", "[]"]
+
+
+def test_a_tokenizer_cannot_ask_to_be_trusted(folders, tmp_path, monkeypatch):
+    """Whatever a folder's files say, its code is not run."""
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    trust = {"tokenizer_kwargs": {"clean": "canonicalize", "trust_remote_code": True}}
+    folder = described(folders["siglip"], tmp_path / "odd", text_cfg=trust)
+    (folder / "own.py").write_text(f"open({str(tmp_path / MARK)!r}, 'w')\nclass Own: pass\n")
+    config = {"auto_map": {"AutoTokenizer": [None, "own.Own"]}, "tokenizer_class": "Own"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+    with pytest.raises(ConfigError, match="its tokenizer cannot be read"):
+        load(folder).encode_texts(TEXTS)
+
+    assert not (tmp_path / MARK).exists()
