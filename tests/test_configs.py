@@ -17,7 +17,7 @@ FOLDERS = ("configs", "configs/models", "configs/sources")
 FILES = sorted(path for folder in FOLDERS for path in Path(folder).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_shipped_pipeline_is_valid(path: Path) -> None:
     """Every key is known, every stage exists and finds its inputs, the sampler takes its part.
 
