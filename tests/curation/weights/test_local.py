@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -333,6 +334,30 @@ def test_a_killed_fetch_leaves_nothing_that_counts(tmp_path, folder, where):
         assert fetch(url).path.read_bytes() == b"whole"
     (name,) = there(folder)
     assert name.startswith("x.pt-")
+
+
+def test_nothing_of_a_killed_fetch_gets_among_the_weights(model, folder):
+    """It may have been of a file that is no more at the URL."""
+    reference = Reference.parse(model)
+    home = cache._home(reference)
+    left = folder / f".{home.name}.{socket.gethostname()}.partial" / reference.name
+    left.mkdir(parents=True)
+    (left / "stale.json").write_bytes(b"{}")
+
+    held = fetch(model)
+
+    assert not (held.path / "stale.json").exists()
+
+
+def test_a_failed_fetch_does_not_keep_the_disk_full(model, folder, monkeypatch):
+    """Only the hub's downloads go on where they were."""
+    monkeypatch.setattr(cache, "_WORTH_KEEPING_BYTES", 0)
+    monkeypatch.setattr(Store, "download", lambda self, name, target: target.write_bytes(b"x"))
+
+    with pytest.raises(ConfigError, match="run the same command again"):
+        fetch(model)
+
+    assert [p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock"] == []
 
 
 def test_what_other_machines_left_goes_after_a_day(model, folder):
