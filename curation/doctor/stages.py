@@ -116,7 +116,7 @@ def _runs(instance: Instance) -> Check:
     else:
         workers = f"{least} workers" if least == most else f"{least} to {most} workers"
     if not needs.gpus:
-        found = f"{what}, on the CPU: {workers}, {needs.cpus:g} cores each"
+        found = f"{what}, on the CPU: {workers}, {needs.cpus:g} core(s) each"
         return Check(subject, "ok", found)
     found = f"{what}, on GPUs: {workers}, {needs.gpus:g} GPU each"
     if lacking := _without_cuda():
