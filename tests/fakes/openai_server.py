@@ -42,8 +42,8 @@ class Asked:
 
     @property
     def is_real(self) -> bool:
-        """Whether it asks for more than a token: no probe and no control."""
-        return self.body.get("max_tokens", 0) > 1
+        """Whether it asks for more than a few tokens: no probe and no control."""
+        return bool(self.body.get("max_tokens", 0) > 16)
 
     def color(self) -> tuple[int, int, int]:
         """Return the colour of the middle of the first image, to the nearest 16."""

@@ -249,7 +249,7 @@ def test_the_probe_says_what_the_server_serves():
 
 
 def test_requests_are_the_same_bytes_each_time():
-    """Keys are sorted and nothing of the moment is in a request."""
+    """Nothing of the moment is in a request."""
     with serve() as fake:
         for _ in range(2):
             client(fake).complete({"seed": 1, **request()})
