@@ -95,7 +95,10 @@ def read_reply(
         for variant in variants
         if (words := _caption(value, language, variant))
     ]
-    description = _description(value.get("description")) if structured else None
+    description = None
+    if structured and (is_whole or next(reversed(value), None) != "description"):
+        # Were it the last thing in a cut text, a list in it may have lost its end.
+        description = _description(value.get("description"))
     is_complete = len(found) == len(variants) * len(languages)
     if is_whole and is_complete and (description is not None or not structured):
         status = "ok"
