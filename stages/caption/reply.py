@@ -7,7 +7,6 @@ up, repaired or cut to fit.
 
 import copy
 import json
-import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,7 @@ from stages.caption.description import Description
 MAX_CAPTION_CHARS = 8000
 """A longer caption is none: a model that repeats itself."""
 
-_THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
-_FENCE = re.compile(r"\s*```(?:json)?\s*\n(.*?)(?:\n\s*```\s*)?", re.DOTALL)
+_FENCE = "```"
 _LIMITS = ("maxLength", "maxItems", "maximum", "minimum")
 _NOISE = ("title", "description", "default")
 _DEPTH = 8
@@ -133,9 +131,7 @@ def _parsed(text: str, *, partial: bool) -> tuple[dict[str, Any], bool]:
 
     Of a cut text, only values that are closed count: the last string or number is left out.
     """
-    text = _THOUGHT.sub("", text, count=1)
-    if (fenced := _FENCE.fullmatch(text)) is not None:
-        text = fenced[1]
+    text = _bare(text)
     for allow_partial in (False, True) if partial else (False,):
         try:
             value = from_json(text, allow_partial=allow_partial, allow_inf_nan=False)
@@ -144,6 +140,16 @@ def _parsed(text: str, *, partial: bool) -> tuple[dict[str, Any], bool]:
         if isinstance(value, dict):
             return value, not allow_partial
     return {}, False
+
+
+def _bare(text: str) -> str:
+    """Return what a model wrote without its thoughts before it and a fence around it."""
+    text = text.strip()
+    if text.startswith("<think>"):
+        text = text.partition("</think>")[2].lstrip()
+    if text.startswith(_FENCE):
+        text = text.partition("\n")[2].removesuffix(_FENCE)
+    return text
 
 
 def _caption(value: Mapping[str, Any], language: str, variant: str) -> str:

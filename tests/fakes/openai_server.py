@@ -9,6 +9,7 @@ import asyncio
 import base64
 import io
 import json
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -165,8 +166,13 @@ class FakeOpenAI:
 
 
 @contextmanager
-def serve(decide: Decide = lambda asked: "ok", **options: Any) -> Iterator[FakeOpenAI]:
-    """Run a server on a free port until the block is left."""
+def serve(
+    decide: Decide = lambda asked: "ok",
+    *,
+    context: ssl.SSLContext | None = None,
+    **options: Any,
+) -> Iterator[FakeOpenAI]:
+    """Run a server on a free port until the block is left; over TLS with a `context`."""
     fake = FakeOpenAI(decide, **options)
     loop = asyncio.new_event_loop()
     ready = threading.Event()
@@ -178,10 +184,11 @@ def serve(decide: Decide = lambda asked: "ok", **options: Any) -> Iterator[FakeO
         application.router.add_get("/v1/models", fake._models)
         runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
         await site.start()
         port = runner.addresses[0][1]
-        fake.url = f"http://127.0.0.1:{port}/v1"
+        scheme = "http" if context is None else "https"
+        fake.url = f"{scheme}://127.0.0.1:{port}/v1"
         ready.set()
         await ended.wait()
         await runner.cleanup()

@@ -60,8 +60,8 @@ def session(tmp_path: Path, fake: FakeOpenAI, num_pictures: int) -> Session:
     return Session(parse_pipeline(text, "captions.yaml"), text, STAGES)
 
 
-def run(session: Session, **options: bool):
-    return session.run(LocalRunner, runner_name="local", **options)
+def run(session: Session, *, retry_transient: bool = False):
+    return session.run(LocalRunner, runner_name="local", retry_transient=retry_transient)
 
 
 def ends(session: Session) -> list[str]:

@@ -51,6 +51,20 @@ def test_whatever_is_cut_off_nothing_is_made_up():
     assert read(text, cut=True).status == "ok"  # all was said before the limit
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_thoughts_and_fences_are_no_part_of_a_reply(cut):
+    """Models that are not held to a schema like to put them around it."""
+    text = json.dumps(WHOLE)
+    for dressed in (
+        f"\n\n{text}\n",
+        f"<think>{{}} hm</think>\n\n{text}",
+        f"```json\n{text}\n```\n",
+        f"<think>\n</think>```\n{text}\n```",
+    ):
+        assert read(dressed, cut=cut) == read(WHOLE)
+    assert read("\n" * 1_000_000 + "```" + "\n" * 1_000_000, cut=cut).captions == ()
+
+
 def test_a_broken_reply_that_was_not_cut_gives_nothing():
     """Only the server's word that it was cut makes half an answer one."""
     reply = read(json.dumps(WHOLE)[:-1])
@@ -60,7 +74,17 @@ def test_a_broken_reply_that_was_not_cut_gives_nothing():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "null", "[]", '"words"', "7", "Here is your caption: a dog.", "{" * 2000, "\u0000", "{}"],
+    [
+        "",
+        "null",
+        "[]",
+        '"words"',
+        "7",
+        "Here is your caption: a dog.",
+        "{" * 2000,
+        "\u0000",
+        "{}",
+    ],
 )
 def test_what_is_no_object_gives_nothing(text):
     """Whatever a model says instead."""
