@@ -243,7 +243,7 @@ class OpenAICaptioner(Captioner):
         self._prompt = self._prompt_of(stage.facts)
         self._system = self._rendered(self._prompt)
         pictures = probe_pictures(config.image_format, config.quality)
-        control = self._body(self._prompt.bare_user, pictures[0], _PROBE_TOKENS)
+        control = self._body(self._prompt.bare_user, pictures[0], config.max_tokens)
         self._client = self.connect(control)
         self._proof = self._client.run(self._prove()).result()
         self._proved = time.monotonic()
@@ -344,22 +344,30 @@ class OpenAICaptioner(Captioner):
     async def _prove(self) -> Proof:
         """Ask with and without a picture.
 
+        One of the requests is in all as those of rows are: a server with too little room for so
+        long an answer refuses it here.
+
         Raises:
             EndpointError: The model receives no images, or takes no request of this kind.
         """
         assert self._client is not None, "setup comes first"
         assert self._prompt is not None, "setup comes first"
         config = self._config
-        pictures = (None, *probe_pictures(config.image_format, config.quality))
-        bodies = [self._body(self._prompt.bare_user, p, _PROBE_TOKENS) for p in pictures]
+        plain, busy = probe_pictures(config.image_format, config.quality)
+        words = self._prompt.bare_user
+        bodies = [
+            self._body(words, None, _PROBE_TOKENS),
+            self._body(words, plain, config.max_tokens),
+            self._body(words, busy, _PROBE_TOKENS),
+        ]
         where = f"{redacted(self._client.url)}, {self._client.model}"
         answers: list[Answer] = []
         for answer in await asyncio.gather(*map(self._client.ask, bodies)):
             if isinstance(answer, Failed):
                 message = (
                     f"{where}: a request as those for captions fails: {answer.words}; change what "
-                    "it complains of (`format`, `schema_limits`, `temperature`, `request`), or ask "
-                    "a model that takes images"
+                    "it complains of (`max_tokens`, `format`, `schema_limits`, `request`...), or "
+                    "ask a model that takes images"
                 )
                 raise EndpointError(message)
             answers.append(answer)

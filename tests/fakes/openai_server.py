@@ -21,6 +21,8 @@ from aiohttp import web
 from PIL import Image
 
 PATCH_PX = 28
+PROBE_PX = 448
+"""Edge of the pictures with which clients try what a server does with pictures."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Asked:
 
     @property
     def is_real(self) -> bool:
-        """Whether it asks for more than a few tokens: no probe and no control."""
-        return bool(self.body.get("max_tokens", 0) > 16)
+        """Whether it asks for the captions of an image: no probe and no control."""
+        return self.body.get("max_tokens", 0) > 16 and not any(map(_is_probe, self.images))
 
     def color(self) -> tuple[int, int, int]:
         """Return the colour of the middle of the first image, to the nearest 16."""
@@ -250,6 +252,11 @@ def filled(schema: Any, text: str = "words", root: Any = None, path: str = "") -
     if kind == "string":
         return f"{text}{path}" if text.strip() else text
     return {"integer": 1, "number": 0.5, "boolean": True, "null": None}[kind]
+
+
+def _is_probe(data: bytes) -> bool:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.size == (PROBE_PX, PROBE_PX)
 
 
 def _schema(body: dict[str, Any]) -> Any:

@@ -286,6 +286,20 @@ def test_a_server_that_takes_nothing_cannot_be_set_up(what, words):
         caption(make(fake), [picture(1)])
 
 
+def test_a_server_with_too_little_room_cannot_be_set_up():
+    """It would refuse every row: the answer may be longer than what its context has left."""
+
+    def decide(asked):
+        return "400" if asked.body["max_tokens"] > 100 else "ok"
+
+    with serve(decide) as fake:
+        with pytest.raises(EndpointError, match=r"context length is 4096.*; change.*max_tokens"):
+            caption(make(fake), [picture(1)])
+        (row,) = caption(make(fake, max_tokens=100), [picture(1)])
+
+    assert row["status"] == "ok"
+
+
 def test_a_server_that_dies_takes_no_rows_with_it(monkeypatch):
     """The shard goes back whole; what was answered by then is not asked for again."""
     monkeypatch.setattr("curation.endpoint.client._VERDICT_S", 0.0)
