@@ -85,6 +85,8 @@ class Session:
                         needs.cpus,
                         needs.gpus,
                         needs.memory_bytes,
+                        needs.shards_in_flight,
+                        own.runtime_env,
                     )
                 )
         return pools
