@@ -275,8 +275,12 @@ class OpenAICaptioner(Captioner):
         config, client, memory = self._config, self._client, self._memory
         assert client is not None, "setup comes first"
         assert memory is not None, "setup comes first"
-        body = self._body(words, image, config.max_tokens)
-        assert_shows(body, image)
+
+        def body() -> Mapping[str, Any]:
+            made = self._body(words, image, config.max_tokens)
+            assert_shows(made, image)
+            return made
+
         answer = await client.ask(body)
         if isinstance(answer, Failed):
             return Outcome(None, error=answer.error)
