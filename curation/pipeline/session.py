@@ -81,7 +81,7 @@ class Session:
                     Pool(
                         instance.name,
                         own.min_workers,
-                        own.max_workers,
+                        needs.max_workers,
                         needs.cpus,
                         needs.gpus,
                         needs.memory_bytes,

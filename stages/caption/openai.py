@@ -176,7 +176,9 @@ class OpenAICaptioner(Captioner):
 
     version = 1
     config_type = OpenAIConfig
-    resources: ClassVar[Resources | None] = Resources(own_pool=True, shards_in_flight=4)
+    resources: ClassVar[Resources | None] = Resources(
+        own_pool=True, shards_in_flight=4, max_workers=1
+    )
 
     def __init__(self, config: OpenAIConfig) -> None:
         self._config = config
