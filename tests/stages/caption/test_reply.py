@@ -173,7 +173,7 @@ def test_schemas_are_such_as_strict_servers_take(limits):
 
 
 def test_a_changed_schema_raises_the_version():
-    """The fields are part of what captions mean; whoever changes them raises the version as well."""
+    """The fields are part of what captions mean; whoever changes them raises the version too."""
     schema = reply_schema(VARIANTS, LANGUAGES, structured=True, limits=True)
     digest = hashlib.sha256(json.dumps(schema).encode()).hexdigest()[:16]
 
