@@ -107,10 +107,10 @@ def _reads(instance: Instance) -> list[str]:
 def _runs(instance: Instance) -> Check:
     """Say what the stage is and where it would run; whether this machine could run it."""
     subject, what = f"stage {instance.name}", backend_of(instance)
-    needs, run = instance.resources, instance.run
+    needs = instance.resources
     if not needs.own_pool:
         return Check(subject, "ok", f"{what}, on the CPU with the other stages")
-    least, most = run.min_workers, run.max_workers
+    least, most = instance.run.min_workers, needs.max_workers
     if most is None:
         workers = "as many workers as fit"
     else:

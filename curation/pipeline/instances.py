@@ -269,6 +269,7 @@ def _resources(draft: _Draft, device: Device) -> Resources:
         memory_bytes=run.memory_bytes or own.memory_bytes,
         own_pool=own.own_pool or gpus > 0,
         shards_in_flight=run.shards_in_flight or own.shards_in_flight,
+        max_workers=own.max_workers if run.replicas is None else run.max_workers,
     )
 
 

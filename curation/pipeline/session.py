@@ -81,10 +81,12 @@ class Session:
                     Pool(
                         instance.name,
                         own.min_workers,
-                        own.max_workers,
+                        needs.max_workers,
                         needs.cpus,
                         needs.gpus,
                         needs.memory_bytes,
+                        needs.shards_in_flight,
+                        own.runtime_env,
                     )
                 )
         return pools
