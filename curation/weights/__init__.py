@@ -7,10 +7,11 @@ their content, whatever place they came from, so it enters the fingerprint and t
 
 from curation.weights.digest import digest_of
 from curation.weights.local import cache_folder, local_weights, weights_digest
-from curation.weights.reference import Reference, WeightsReference
+from curation.weights.reference import Reference, WeightsPlace, WeightsReference
 
 __all__ = [
     "Reference",
+    "WeightsPlace",
     "WeightsReference",
     "cache_folder",
     "digest_of",
