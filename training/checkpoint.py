@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint import filesystem, state_dict_loader, state_dict_saver
 
 from curation.errors import UsageError
 from curation.fingerprint import pretty_json
@@ -67,7 +67,9 @@ class Checkpoints:
 
     def load(self, step: int, tensors: dict[str, Any]) -> None:
         """Read tensors into those of `tensors`, in place."""
-        dcp.load(tensors, storage_reader=self._reader(step), no_dist=not _is_distributed())
+        state_dict_loader.load(
+            tensors, storage_reader=self._reader(step), no_dist=not _is_distributed()
+        )
 
     def save(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Write a checkpoint; returns once the tensors are copied, the rest goes on in a thread.
@@ -106,7 +108,9 @@ class Checkpoints:
             self._remove(folder)  # what a killed run left half written
         if _is_distributed():
             dist.barrier()
-        dcp.save(tensors, storage_writer=self._writer(step), no_dist=not _is_distributed())
+        state_dict_saver.save(
+            tensors, storage_writer=self._writer(step), no_dist=not _is_distributed()
+        )
         if is_first:
             self.store.put(f"{folder}/{STATE}", pretty_json(dict(state)))
             self.store.put(f"{folder}/{COMPLETE}", pretty_json({"step": step}))
@@ -137,14 +141,14 @@ class Checkpoints:
     def _writer(self, step: int) -> Any:
         if self.store.is_local:
             Path(self._path(step)).mkdir(parents=True, exist_ok=True)
-            return dcp.FileSystemWriter(self._path(step), sync_files=True)
+            return filesystem.FileSystemWriter(self._path(step), sync_files=True)
         from torch.distributed.checkpoint._fsspec_filesystem import FsspecWriter
 
         return FsspecWriter(self._path(step))
 
     def _reader(self, step: int) -> Any:
         if self.store.is_local:
-            return dcp.FileSystemReader(self._path(step))
+            return filesystem.FileSystemReader(self._path(step))
         from torch.distributed.checkpoint._fsspec_filesystem import FsspecReader
 
         return FsspecReader(self._path(step))

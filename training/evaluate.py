@@ -1,14 +1,20 @@
 """What is looked at while a run goes on: held-out loss, and pictures for fixed prompts."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from curation.pixels import as_pillow
 from training.draws import SampleKey, draw_normals
-from training.encoders.texts import pad
+from training.encoders.latents import LatentCodec
+from training.encoders.texts import TextEncoder, pad
 from training.loop import Loop
+from training.model import VelocityModel
+from training.recipe import EvaluationConfig
 from training.sampler import sample, sigmas
 
 if TYPE_CHECKING:
@@ -49,7 +55,16 @@ class Evaluation:
         if config.prompts and self._folder is not None:
             folder = self._folder / "samples"
             folder.mkdir(parents=True, exist_ok=True)
-            pixels = draw_pictures(self._run, self._loop.trained["model"].module, config.prompts)
+            run = self._run
+            pixels = draw_pictures(
+                self._loop.trained["model"].module,
+                run.codec,
+                run.texts,
+                config,
+                config.prompts,
+                size=run.buckets[0],
+                device=run.device,
+            )
             as_pillow(contact_sheet(pixels)).save(folder / f"step-{step:08d}.png")
         return figures
 
@@ -70,44 +85,46 @@ class Evaluation:
 
 
 def draw_pictures(
-    run: "Run",
-    model: Any,
-    prompts: tuple[str, ...],
+    model: VelocityModel,
+    codec: LatentCodec,
+    texts: TextEncoder,
+    config: EvaluationConfig,
+    prompts: Sequence[str],
+    *,
+    size: tuple[int, int],
+    device: torch.device,
     seed: int = 0,
-    size: tuple[int, int] | None = None,
-) -> Any:
-    """Return (len(prompts), height, width, 3) uint8 pictures, the same for the same weights.
+) -> NDArray[np.uint8]:
+    """Return (len(prompts), height, width, 3) pictures, the same for the same weights.
 
     Args:
-        run: The recipe's codec, text encoder, sampler and device.
         model: Predicts velocities.
+        codec: Turns latents into pictures.
+        texts: Turns prompts into features.
+        config: The sampler's settings.
         prompts: Texts.
+        size: Width and height in pixels.
+        device: Where it computes.
         seed: Of the noise.
-        size: Width and height in pixels; null for the recipe's square.
     """
-    config = run.recipe.evaluation
-    width, height = size or run.buckets[0]
-    stride = run.codec.stride
+    width, height = size
     keys = [SampleKey(0, number.to_bytes(16, "little"), 0) for number in range(len(prompts))]
-    shape = (run.codec.channels, height // stride, width // stride)
-    noise_BCHW = draw_normals(seed, keys, "picture", shape).to(run.device)
-    text_BTD, text_lens_B = pad(run.texts.encode(prompts, run.device))
+    shape = (codec.channels, height // codec.stride, width // codec.stride)
+    text_BTD, text_lens_B = pad(texts.encode(prompts, device))
     latent_BCHW = sample(
         model,
-        noise_BCHW,
+        draw_normals(seed, keys, "picture", shape).to(device),
         text_BTD,
         text_lens_B,
-        run.texts.encode([""], run.device)[0],
+        texts.encode([""], device)[0],
         levels=sigmas(config.steps, config.shift),
         guidance=config.guidance,
     )
-    return run.codec.decode(latent_BCHW).cpu().numpy()
+    return np.asarray(codec.decode(latent_BCHW).cpu().numpy(), np.uint8)
 
 
-def contact_sheet(pixels: Any) -> Any:
+def contact_sheet(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return pictures of one size side by side, eight to a row, on white."""
-    import numpy as np
-
     count, height, width, _ = pixels.shape
     columns = min(count, _COLUMNS)
     rows = -(-count // columns)

@@ -15,6 +15,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from curation.config import Config
 from curation.errors import LongtailError
@@ -227,7 +229,7 @@ class Loop:
         for number, micro in enumerate(batch.micro):
             is_last = number == len(batch.micro) - 1
             for trained in self.trained.values():
-                if hasattr(trained.module, "set_requires_gradient_sync"):
+                if isinstance(trained.module, FSDPModule):
                     trained.module.set_requires_gradient_sync(is_last)
             update = self.objective.update(phase, micro)
             # Sharded gradients are averaged over ranks; losses are parts of one sum.
@@ -248,9 +250,7 @@ class Loop:
             [p for p in trained.module.parameters() if p.grad is not None],
             trained.config.max_grad_norm,
         )
-        if hasattr(norm, "full_tensor"):
-            norm = norm.full_tensor()
-        value = float(norm)
+        value = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
         loss = _mean(found["loss"])
         if not (math.isfinite(value) and math.isfinite(loss)):
             message = (

@@ -114,10 +114,11 @@ class Dit(nn.Module):
         from training.encoders.torchvision_ops import declare_missing_ops
 
         declare_missing_ops()
-        from diffusers import ErnieImageTransformer2DModel
+        import diffusers
 
         super().__init__()
-        self.transformer = ErnieImageTransformer2DModel(
+        transformer_type: Any = diffusers.ErnieImageTransformer2DModel
+        self.transformer: Any = transformer_type(
             hidden_size=config.hidden_size,
             num_attention_heads=config.num_attention_heads,
             num_layers=config.num_layers,

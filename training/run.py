@@ -129,6 +129,7 @@ def train(
             the snapshot lacks what the recipe needs.
         TrainingStoppedError: A loss was no number, or rose out of all proportion.
     """
+    torch.manual_seed(recipe.seed)  # every draw has its own key; this is for what a library draws
     run = Run(recipe, device)
     start = _start(run, resume=resume)
     model = run.model()

@@ -23,6 +23,7 @@ from curation.cli.sample import sample
 from curation.cli.search import search
 from curation.cli.snapshot import snapshot
 from curation.cli.sql import sql
+from curation.cli.train import export, generate, train
 from curation.errors import LongtailError
 
 INTERRUPTED = 130
@@ -71,6 +72,9 @@ for command in (
     forget,
     gc,
     compact,
+    train,
+    generate,
+    export,
     doctor,
     demo_corpus,
     demo,

@@ -11,9 +11,8 @@ from curation.errors import SnapshotError
 from curation.ingest.load import LOAD_COLUMNS, load_bytes
 from curation.pixels import PixelSpec, views
 from curation.snapshot.config import Bucket
-from curation.tables import from_parquet
+from curation.tables import IMAGE_ROW_GROUP, from_parquet
 from schemas import dataset as paths
-from curation.tables import IMAGE_ROW_GROUP
 from training.data.table import TrainingTable
 
 
@@ -86,10 +85,11 @@ class ImageReader:
             spec = self._specs[int(self._table.aspect[other])]
             shown = data if isinstance(data, str) else views(data, [spec])[0]
             if isinstance(shown, str):
+                image_id = self._table.image_ids[other].tobytes().hex()
                 message = (
-                    f"snapshot {self._table.snapshot}: image {self._table.image_ids[other].tobytes().hex()} "
-                    f"(shard {shard}, row {self._table.row[other]}) cannot be read: {shown}; restore "
-                    "the original, or make a snapshot without it"
+                    f"snapshot {self._table.snapshot}: image {image_id} (shard {shard}, row "
+                    f"{self._table.row[other]}) cannot be read: {shown}; restore the original, or "
+                    "make a snapshot without it"
                 )
                 raise SnapshotError(message)
             self._keep(other, shown.pixels)

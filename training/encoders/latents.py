@@ -125,13 +125,14 @@ class Flux2Codec(LatentCodec):
         from training.encoders.torchvision_ops import declare_missing_ops
 
         declare_missing_ops()
-        from diffusers import AutoencoderKLFlux2
+        import diffusers
 
         self._digest = weights_digest(config.weights)
         self._precision = config.precision
         dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         folder = local_weights(config.weights, self._digest)
-        self._vae = AutoencoderKLFlux2.from_pretrained(folder, torch_dtype=dtype).eval()
+        vae_type: Any = diffusers.AutoencoderKLFlux2
+        self._vae: Any = vae_type.from_pretrained(folder, torch_dtype=dtype).eval()
         self._vae.requires_grad_(False)
         self.channels = 4 * int(self._vae.config.latent_channels)
         self.stride = 2 ** len(self._vae.config.block_out_channels)
@@ -155,7 +156,8 @@ class Flux2Codec(LatentCodec):
         patches = patches.permute(0, 1, 3, 5, 2, 4)
         patches = patches.reshape(batch, 4 * channels, rows // 2, columns // 2)
         center, deviation = self._statistics()
-        return (patches - center) / deviation
+        latent: Tensor = (patches - center) / deviation
+        return latent
 
     @torch.no_grad()
     def decode(self, latent_BCHW: Tensor) -> Tensor:
@@ -167,11 +169,12 @@ class Flux2Codec(LatentCodec):
         mean = mean.reshape(batch, channels // 4, rows * 2, columns * 2)
         values = vae.decode(mean.to(vae.dtype)).sample.float()
         pixels = ((values + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).contiguous()
+        upright: Tensor = pixels.permute(0, 2, 3, 1).contiguous()
+        return upright
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
         norm = self._vae.bn
-        center = norm.running_mean.float().view(1, -1, 1, 1)
+        center: Tensor = norm.running_mean.float().view(1, -1, 1, 1)
         return center, torch.sqrt(norm.running_var.float().view(1, -1, 1, 1) + self.EPS)
 
 
@@ -183,6 +186,9 @@ def _cosines(size: int) -> Tensor:
     basis[0] /= 2**0.5
     return basis.float()
 
+
+_AXES = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (1.0, -2.0, 1.0))
+"""Grey, red against blue, magenta against green; orthogonal."""
 
 _GAINS = (1.0, 0.30, 0.12)
 """Deviations of the three colours beside those of grey."""

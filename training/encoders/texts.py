@@ -138,10 +138,10 @@ class MinistralEncoder(TextEncoder):
         self._precision = config.precision
         self.max_tokens = config.max_tokens
         dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        self._tokenizer = AutoTokenizer.from_pretrained(local_weights(named, self._digests[1]))
+        self.tokenizer = AutoTokenizer.from_pretrained(local_weights(named, self._digests[1]))
         folder = local_weights(config.weights, self._digests[0])
-        self._model = AutoModel.from_pretrained(folder, dtype=dtype).eval().requires_grad_(False)
-        text = getattr(self._model.config, "text_config", self._model.config)
+        self.model = AutoModel.from_pretrained(folder, dtype=dtype).eval().requires_grad_(False)
+        text = getattr(self.model.config, "text_config", self.model.config)
         self.width = int(text.hidden_size)
 
     def identity(self) -> Mapping[str, Any]:
@@ -160,7 +160,7 @@ class MinistralEncoder(TextEncoder):
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str], device: torch.device) -> list[Tensor]:
-        model = self._model.to(device)
+        model = self.model.to(device)
         found = []
         for text in texts:
             ids = torch.tensor([self._ids(text)], device=device)
@@ -169,10 +169,10 @@ class MinistralEncoder(TextEncoder):
         return found
 
     def _ids(self, text: str) -> list[int]:
-        found = self._tokenizer(
+        found = self.tokenizer(
             text, add_special_tokens=True, truncation=True, max_length=self.max_tokens
         )
-        start = self._tokenizer.bos_token_id
+        start = self.tokenizer.bos_token_id
         return list(found["input_ids"]) or [0 if start is None else int(start)]
 
 

@@ -100,7 +100,8 @@ def velocity_error(model: nn.Module, batch: Batch, sigma_B: Tensor, noise_BCHW: 
         batch.text_lens_B,
     )
     target_BCHW = noise_BCHW - batch.latent_BCHW
-    return (velocity_BCHW.float() - target_BCHW).square().flatten(1).mean(1)
+    error_B: Tensor = (velocity_BCHW.float() - target_BCHW).square().flatten(1).mean(1)
+    return error_B
 
 
 def level_weight(weighting: str, sigma_B: Tensor) -> Tensor:
