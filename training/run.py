@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from curation.config import Config
 from curation.dataset import Dataset
 from curation.errors import UsageError
 from curation.fingerprint import digest
@@ -92,6 +93,7 @@ class Run:
             "dataset_id": self.dataset.info.dataset_id,
             "snapshot": self.snapshot,
             "recipe": recipe,
+            "places": {"codec": _fields(self.recipe.codec), "text": _fields(self.recipe.text)},
             "encoders": {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())},
             "meaning": self.meaning(),
         }
@@ -107,6 +109,11 @@ class Run:
             recipe["data"].pop(name)
         encoders = {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())}
         return digest({"recipe": recipe, "encoders": encoders, "snapshot": self.snapshot})
+
+
+def _fields(config: Config) -> dict[str, Any]:
+    """Return every field, those that name places too."""
+    return {name: getattr(config, name) for name in type(config).model_fields}
 
 
 def train(
@@ -173,8 +180,7 @@ def held_out_batches(run: Run, limit: int) -> Iterator[Any]:
     """Yield micro-batches of held-out images, each once, until `limit` of them."""
     seen = 0
     for found in run.source(run.held_out, held_out=True).batches(Cursor()):
-        for micro in found.micro:
-            yield micro
+        yield from found.micro
         seen += found.num_samples
         if seen >= limit or found.cursor.epoch > 0:
             return

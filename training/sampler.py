@@ -3,6 +3,7 @@
 Shape suffixes: B batch, C latent channels, H W latent rows and columns, T text tokens, D features.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -52,7 +53,7 @@ def sample(
     batch = len(noise_BCHW)
     null_BTD = null_TD.expand(batch, -1, -1)
     null_lens_B = torch.full((batch,), len(null_TD), device=noise_BCHW.device)
-    for now, then in zip(levels[:-1], levels[1:], strict=True):
+    for now, then in itertools.pairwise(levels):
         sigma_B = torch.full((batch,), now, device=noise_BCHW.device)
         velocity_BCHW = model(latent_BCHW, sigma_B, text_BTD, text_lens_B)
         if guidance != 1.0:

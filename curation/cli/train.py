@@ -76,11 +76,11 @@ def generate(
     device = default_device()
     trained = load_trained(checkpoint, device, "model" if last else None)
     config = trained.recipe.evaluation
-    changes = {
-        name: value
-        for name, value in (("steps", steps), ("guidance", guidance))
-        if value is not None
-    }
+    changes: dict[str, float] = {}
+    if steps is not None:
+        changes["steps"] = steps
+    if guidance is not None:
+        changes["guidance"] = guidance
     pixels = draw_pictures(
         trained.model,
         trained.codec,
@@ -113,7 +113,6 @@ def export(checkpoint: str, folder: Path, last: bool) -> None:
         print_lines(
             [
                 f"{folder}/transformer: loads with ErnieImageTransformer2DModel.from_pretrained",
-                "its encoders are embedded ones, which no pipeline of diffusers has; "
-                "longtail.json says which",
+                "its encoders are embedded ones, which diffusers does not have; see longtail.json",
             ]
         )
