@@ -110,7 +110,7 @@ class Loop:
         self.step = 0
         self._source = source
         self._config = config
-        self._checkpoints = checkpoints
+        self.checkpoints = checkpoints
         self.journal = journal
         self._facts = dict(facts or {})
         self._state: dict[str, Any] = {}
@@ -124,10 +124,10 @@ class Loop:
 
     def restore(self, step: int) -> None:
         """Go on from a checkpoint as if the run had never stopped."""
-        assert self._checkpoints is not None
-        state = self._checkpoints.state(step)
+        assert self.checkpoints is not None
+        state = self.checkpoints.state(step)
         tensors = {name: trained.tensors() for name, trained in self.trained.items()}
-        self._checkpoints.load(step, tensors)
+        self.checkpoints.load(step, tensors)
         for name, trained in self.trained.items():
             trained.restore(tensors[name])
             told = state["roles"][name]
@@ -142,7 +142,7 @@ class Loop:
 
     def save(self) -> None:
         """Write a checkpoint of now."""
-        assert self._checkpoints is not None
+        assert self.checkpoints is not None
         state = {
             **self._facts,
             "format": 1,
@@ -160,7 +160,7 @@ class Loop:
             },
         }
         tensors = {name: trained.tensors() for name, trained in self.trained.items()}
-        self._checkpoints.save(self.step, tensors, state)
+        self.checkpoints.save(self.step, tensors, state)
 
     # Running -----------------------------------------------------------------------------------
 
@@ -183,13 +183,13 @@ class Loop:
                 if self.step % self._config.log_every == 0:
                     self._log(figures)
                     figures = _Figures()
-                if self._checkpoints is not None and self._is_due():
+                if self.checkpoints is not None and self._is_due():
                     self.save()
                 on_step(self.step)
         finally:
             batches.close()
-            if self._checkpoints is not None:
-                self._checkpoints.wait()
+            if self.checkpoints is not None:
+                self.checkpoints.wait()
             if self.journal is not None:
                 self.journal.close()
 

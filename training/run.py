@@ -30,6 +30,7 @@ from training.loop import Loop
 from training.model import Dit
 from training.objectives import OBJECTIVES
 from training.recipe import Recipe
+from training.sharding import compute_in, shard_model
 
 
 class Run:
@@ -58,7 +59,9 @@ class Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.recipe.seed)
             model = Dit(self.recipe.model, self.codec.channels, self.texts.width)
-        return model.to(self.device)
+        model = shard_model(model.to(self.device), self.device, self.recipe.precision)
+        compute_in(model, self.recipe.precision, self.device)
+        return model
 
     def source(self, table: TrainingTable, *, held_out: bool = False) -> SnapshotSource:
         """Make the batches of a split; held-out images are shown whole, with their captions."""

@@ -175,8 +175,8 @@ class Flux2Codec(LatentCodec):
     def _statistics(self) -> tuple[Tensor, Tensor]:
         norm = self._vae.bn
         center: Tensor = norm.running_mean.float().view(1, -1, 1, 1)
-        spread: Tensor = norm.running_var.float().view(1, -1, 1, 1)
-        return center, torch.sqrt(spread + self.EPS)
+        deviation: Tensor = torch.sqrt(norm.running_var.float().view(1, -1, 1, 1) + self.EPS)
+        return center, deviation
 
 
 def _cosines(size: int) -> Tensor:
