@@ -4,12 +4,14 @@ Several processes (torchrun, Ray Train) each call `train`; they find each other 
 torch.distributed, which whoever starts them has set up.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 
 from curation.config import Config
 from curation.dataset import Dataset
@@ -87,6 +89,11 @@ class Run:
             flip=data.flip and not held_out,
             use_weights=data.loss_weight == "snapshot" and not held_out,
         )
+
+    def pictures(self, table: TrainingTable, positions: Sequence[int]) -> NDArray[np.uint8]:
+        """Return images of one bucket as (len(positions), height, width, 3)."""
+        reader = ImageReader(table, self.buckets, self.recipe.protocols, 0)
+        return np.stack(reader.read(positions))
 
     def facts(self) -> dict[str, Any]:
         """Return what every checkpoint says of the run."""

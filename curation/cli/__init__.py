@@ -13,6 +13,7 @@ from curation.cli.compact import compact
 from curation.cli.completion import completion
 from curation.cli.dataset import ls, show
 from curation.cli.demo import demo_corpus
+from curation.cli.demo_train import demo_train
 from curation.cli.demonstration import demo
 from curation.cli.doctor import doctor
 from curation.cli.forget import forget
@@ -78,6 +79,7 @@ for command in (
     doctor,
     demo_corpus,
     demo,
+    demo_train,
     completion,
 ):
     longtail.add_command(command)

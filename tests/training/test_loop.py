@@ -131,7 +131,13 @@ def test_two_ranks_do_what_one_does(tmp_path):
     """
     one, two = tmp_path / "one", tmp_path / "two"
     make_loop(one).run()
-    multiprocessing.spawn(work, (2, two, 29617), nprocs=2)
+    context = multiprocessing.get_context("spawn")
+    ranks = [context.Process(target=work, args=(rank, 2, two, 29617)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
+        assert process.exitcode == 0
 
     for a, b in zip(figures(one), figures(two), strict=True):
         for name in ("model/loss", "model/grad_norm"):

@@ -183,7 +183,7 @@ def _cosines(size: int) -> Tensor:
     """Return the orthonormal DCT-II as (frequency, position)."""
     position = torch.arange(size, dtype=torch.float64)
     frequency = position[:, None]
-    basis = torch.cos(torch.pi / size * (position + 0.5) * frequency) * (2 / size) ** 0.5
+    basis: Tensor = torch.cos(torch.pi / size * (position + 0.5) * frequency) * (2 / size) ** 0.5
     basis[0] /= 2**0.5
     return basis.float()
 
