@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from curation.pipeline.stage import FittedStage, Shard
 from schemas.categorize import CATEGORIZE
 from schemas.error_codes import row_error
-from stages.categorize.categorizers import CATEGORIZERS, CategorizeConfig, Categorizer, Leaf
+from stages.categorize.categorizer import (
+    CategorizeConfig,
+    Categorizer,
+    FittedCategorizer,
+    FittedConfig,
+    Leaf,
+)
+from stages.categorize.categorizers import CATEGORIZERS
 from stages.categorize.names import words_of, words_of_key
 
 VECTOR = "embed.vector"
@@ -20,7 +27,7 @@ NAME_COLUMNS = {"source_key": KEY, "alt_text": "images.alt_text", "caption": "ca
 
 
 class CategorizeStage(FittedStage[CategorizeConfig]):
-    """The category of every image that has a vector, from categories found on a sample."""
+    """The category of every image that has a vector: found on a sample, or given from outside."""
 
     name = "categorize"
     config_type = CategorizeConfig
@@ -41,22 +48,36 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
     def writes(self) -> pa.Schema:
         return CATEGORIZE
 
+    def weights(self) -> Mapping[str, str]:
+        return self._categorizer.weights()
+
+    def digests(self) -> Mapping[str, str]:
+        return self._categorizer.digests()
+
+    def check(self) -> None:
+        self._categorizer.check(self)
+
+    def needs_fit(self) -> bool:
+        return isinstance(self._categorizer, FittedCategorizer)
+
     def fit_reads(self) -> tuple[str, ...]:
         return (VECTOR, *self.fit_optional())
 
     def fit_optional(self) -> tuple[str, ...]:
-        return tuple(NAME_COLUMNS[source] for source in dict.fromkeys(self.config.names_from))
+        sources = dict.fromkeys(self._fitted_config().names_from)
+        return tuple(NAME_COLUMNS[source] for source in sources)
 
     def fit_sample(self) -> tuple[int, int]:
-        return self.config.sample_rows, self.config.seed
+        config = self._fitted_config()
+        return config.sample_rows, config.seed
 
     def fit(self, sample: pa.Table) -> Mapping[str, bytes]:
         assert len(sample), "the contract promises a row"
+        assert isinstance(self._categorizer, FittedCategorizer), "`needs_fit` says so"
         return self._categorizer.fit(_matrix(sample[VECTOR]), self._words(sample))
 
     def setup(self) -> None:
-        assert self.artifact is not None, "the runner fits before it categorizes"
-        self._leaves = self._categorizer.load(self.artifact)
+        self._leaves = self._categorizer.setup(self)
 
     def process(self, shard: Shard) -> pa.Table:
         column = shard.column(VECTOR)
@@ -78,6 +99,10 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
             ],
             schema=CATEGORIZE,
         )
+
+    def _fitted_config(self) -> FittedConfig:
+        assert isinstance(self.config, FittedConfig), "`needs_fit` says so"
+        return self.config
 
     def _words(self, sample: pa.Table) -> list[set[str]]:
         found: list[set[str]] = [set() for _ in range(len(sample))]
