@@ -62,10 +62,14 @@ class Assignment:
     Attributes:
         leaves: (rows,) number of the category among all leaves.
         distances: (rows,) 1 - cosine between the row and its category's centre.
+        scores: (rows,) probability of the category, if the categorizer `is_scored`.
+        margins: (rows,) that probability less the next one's, likewise.
     """
 
     leaves: NDArray[np.int32]
     distances: NDArray[np.float32]
+    scores: NDArray[np.float32] | None = None
+    margins: NDArray[np.float32] | None = None
 
 
 class Categorizer(ABC):
@@ -77,10 +81,12 @@ class Categorizer(ABC):
     Attributes:
         version: Raised whenever the same sample or vector may give another answer.
         config_type: The categorizer's configuration.
+        is_scored: Whether it knows how sure it is, and says so for every row.
     """
 
     version: ClassVar[int]
     config_type: ClassVar[type[CategorizeConfig]]
+    is_scored: ClassVar[bool] = False
 
     def weights(self) -> Mapping[str, str]:
         """Return role -> reference of the weights that the user names."""
