@@ -2,6 +2,10 @@
 
 from stages.categorize.categorizer import Categorizer
 from stages.categorize.clusters import ClustersCategorizer
+from stages.categorize.taxonomy import TaxonomyCategorizer
 
-CATEGORIZERS: dict[str, type[Categorizer]] = {"clusters": ClustersCategorizer}
+CATEGORIZERS: dict[str, type[Categorizer]] = {
+    "clusters": ClustersCategorizer,
+    "taxonomy": TaxonomyCategorizer,
+}
 """Name in YAML -> class."""
