@@ -127,7 +127,12 @@ class FittedCategorizer(Categorizer):
     """Makes an artefact first: of categories found on a sample, or of what describes given ones.
 
     One whose configuration is no `FittedConfig` looks at no sample.
+
+    Attributes:
+        fits_with: As `FittedStage.fit_with`.
     """
+
+    fits_with: ClassVar[str | None] = None
 
     def prepare(self, stage: Stage[Any]) -> None:
         """Take from the stage what `fit` needs beside the sample; called before it."""

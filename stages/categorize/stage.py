@@ -72,6 +72,10 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
         sources = self.config.names_from if isinstance(self.config, FittedConfig) else ()
         return tuple(NAME_COLUMNS[source] for source in dict.fromkeys(sources))
 
+    def fit_with(self) -> str | None:
+        assert isinstance(self._categorizer, FittedCategorizer), "`needs_fit` says so"
+        return self._categorizer.fits_with
+
     def fit_sample(self) -> tuple[int, int]:
         if isinstance(self.config, FittedConfig):
             return self.config.sample_rows, self.config.seed

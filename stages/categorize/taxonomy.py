@@ -69,6 +69,7 @@ class TaxonomyCategorizer(FittedCategorizer):
     version = 1
     config_type = TaxonomyConfig
     is_scored = True
+    fits_with = "embed"
 
     def __init__(self, config: TaxonomyConfig) -> None:
         self._config = config
@@ -95,7 +96,7 @@ class TaxonomyCategorizer(FittedCategorizer):
                 raise UsageError(str(error)) from error
 
     def check(self, stage: Stage[Any]) -> None:
-        check_text_tower(stage.upstream["embed"], stage.execution)
+        check_text_tower(stage.upstream["embed"])
         read_taxonomy(stage.weights_path(ROLE))
 
     def prepare(self, stage: Stage[Any]) -> None:
@@ -104,8 +105,8 @@ class TaxonomyCategorizer(FittedCategorizer):
     def fit(self, vectors: NDArray[np.float16], words: Sequence[Set[str]]) -> Mapping[str, bytes]:
         assert self._stage is not None, "`prepare` comes first"
         taxonomy = read_taxonomy(self._stage.weights_path(ROLE))
-        embed, execution = self._stage.upstream["embed"], self._stage.execution
-        texts = embed_texts(embed, [node.texts for node in taxonomy.nodes], execution)
+        groups = [node.texts for node in taxonomy.nodes]
+        texts = embed_texts(self._stage.upstream["embed"], groups)
         return make_artifact(taxonomy, texts.vectors, texts.logit_scale)
 
     def load(self, artifact: Mapping[str, bytes]) -> Sequence[Leaf]:

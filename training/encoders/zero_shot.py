@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.errors import ConfigError
-from curation.pipeline.stage import Execution, Stage
-from training.encoders.clip import ClipModel, ClipSettings, check_installed, check_precision
+from curation.pipeline.stage import Stage
+from training.encoders.clip import ClipModel, ClipSettings, check_installed
 
 
 @dataclass(frozen=True)
@@ -25,26 +25,22 @@ class TextVectors:
     logit_scale: float
 
 
-def check_text_tower(embed: Stage[Any], execution: Execution) -> None:
-    """Refuse an `embed` whose model cannot read texts, or that cannot run here.
+def check_text_tower(embed: Stage[Any]) -> None:
+    """Refuse an `embed` whose model cannot read texts.
 
     Raises:
         ConfigError: Says which embedder to take, or what to install.
     """
-    settings = _settings_of(embed)
+    _settings_of(embed)
     check_installed()
-    check_precision(settings.precision, execution.device)
 
 
-def embed_texts(
-    embed: Stage[Any], groups: Sequence[Sequence[str]], execution: Execution
-) -> TextVectors:
-    """Embed groups of texts with the model behind `embed`, one vector a group.
+def embed_texts(embed: Stage[Any], groups: Sequence[Sequence[str]]) -> TextVectors:
+    """Embed groups of texts with the model behind `embed`, where it runs; one vector a group.
 
     Args:
         embed: The stage that wrote the images' vectors, with its facts.
         groups: Texts that mean the same.
-        execution: Where to compute.
 
     Raises:
         ConfigError: The model cannot read texts, or its files are not here.
@@ -54,9 +50,8 @@ def embed_texts(
     """
     settings = _settings_of(embed)
     (role,) = embed.weights()
-    model = ClipModel.load(
-        settings, embed.weights_path(role), execution.device, execution.batch_size
-    )
+    here = embed.execution
+    model = ClipModel.load(settings, embed.weights_path(role), here.device, here.batch_size)
     texts = list(dict.fromkeys(text for group in groups for text in group))
     place = {text: number for number, text in enumerate(texts)}
     found = model.encode_texts(texts).astype(np.float64)

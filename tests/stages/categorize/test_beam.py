@@ -40,8 +40,7 @@ def exhaustive(rows, tree, parents, scale):
 
 
 def test_a_wide_beam_is_an_exhaustive_search():
-    """With a place for every leaf, best and second-best are those of all leaves, and so are their
-    probabilities; these add up to 1 over the leaves."""
+    """With a place for every leaf, best and second-best are those of all leaves."""
     tree, parents = random_tree((5, 4, 3))
     rows = kmeans.quantize(unit_vectors(60, 24))
     factor = fixed_point.scale_factor(9.0)

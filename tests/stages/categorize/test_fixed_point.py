@@ -45,7 +45,7 @@ def test_the_most_alternatives_are_within_the_table():
 
 
 def test_logits_are_scaled_cosines():
-    """A cosine of 1 at scale 100 is 100 units of logarithm; scales up to 100,000 do not overflow."""
+    """A cosine of 1 at scale 100 is a logarithm of 100; 100,000 does not overflow."""
     products = np.array([1 << 28, 0, -(1 << 28), 1 << 27])
 
     assert fixed_point.logits(products, 1 << 14, fixed_point.scale_factor(100)).tolist() == [
