@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import click
 
+from curation.cli.calibrate import calibrate
 from curation.cli.compact import compact
 from curation.cli.completion import completion
 from curation.cli.dataset import ls, show
@@ -65,6 +66,7 @@ for command in (
     show,
     sql,
     search,
+    calibrate,
     snapshot,
     sample,
     report,

@@ -22,6 +22,7 @@ from training.encoders.zero_shot import check_text_tower, embed_texts, mean_dire
 
 TREE = "taxonomy.json"
 TEXTS = "texts.npy"
+VECTOR = "embed.vector"
 ROLE = "taxonomy"
 _FORMAT = 1
 
