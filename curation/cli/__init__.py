@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import click
 
+from curation.cli.categories import categories
 from curation.cli.compact import compact
 from curation.cli.completion import completion
 from curation.cli.dataset import ls, show
@@ -70,6 +71,7 @@ for command in (
     report,
     forget,
     gc,
+    categories,
     compact,
     doctor,
     demo_corpus,
