@@ -301,6 +301,13 @@ class FittedStage(Stage[C]):
         """Return those of `fit_reads` that may be null in a row of the sample."""
         return ()
 
+    def fit_with(self) -> str | None:
+        """Return the logical name of a stage whose workers shall do the fit; null for any.
+
+        A fit that needs the model of a stage that it reads gets its device and memory that way.
+        """
+        return None
+
     @abstractmethod
     def fit_sample(self) -> tuple[int, int]:
         """Return the sample's size in rows and the seed that draws it.

@@ -96,6 +96,13 @@ class Categorizer(ABC):
         """Return digests of what else decides, for the fingerprint."""
         return {}
 
+    def learn(self) -> None:  # noqa: B027 (few name files that can be wrong)
+        """Look at the files that the user names, where they are; see `Stage.learn`.
+
+        Raises:
+            UsageError: One is here and wrong.
+        """
+
     def check(self, stage: Stage[Any]) -> None:  # noqa: B027 (few have anything to refuse)
         """Refuse what cannot work here; see `Stage.check`."""
 
@@ -117,7 +124,18 @@ class Categorizer(ABC):
 
 
 class FittedCategorizer(Categorizer):
-    """Finds its categories on a sample of the corpus first."""
+    """Makes an artefact first: of categories found on a sample, or of what describes given ones.
+
+    One whose configuration is no `FittedConfig` looks at no sample.
+
+    Attributes:
+        fits_with: As `FittedStage.fit_with`.
+    """
+
+    fits_with: ClassVar[str | None] = None
+
+    def prepare(self, stage: Stage[Any]) -> None:
+        """Take from the stage what `fit` needs beside the sample; called before it."""
 
     @abstractmethod
     def fit(self, vectors: NDArray[np.float16], words: Sequence[Set[str]]) -> Mapping[str, bytes]:

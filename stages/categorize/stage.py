@@ -49,6 +49,11 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
     def digests(self) -> Mapping[str, str]:
         return self._categorizer.digests()
 
+    def learn(self) -> Mapping[str, Any]:
+        facts = super().learn()
+        self._categorizer.learn()
+        return facts
+
     def check(self) -> None:
         self._categorizer.check(self)
 
@@ -59,16 +64,22 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
         return (VECTOR, *self.fit_optional())
 
     def fit_optional(self) -> tuple[str, ...]:
-        sources = dict.fromkeys(self._fitted_config().names_from)
-        return tuple(NAME_COLUMNS[source] for source in sources)
+        sources = self.config.names_from if isinstance(self.config, FittedConfig) else ()
+        return tuple(NAME_COLUMNS[source] for source in dict.fromkeys(sources))
+
+    def fit_with(self) -> str | None:
+        assert isinstance(self._categorizer, FittedCategorizer), "`needs_fit` says so"
+        return self._categorizer.fits_with
 
     def fit_sample(self) -> tuple[int, int]:
-        config = self._fitted_config()
-        return config.sample_rows, config.seed
+        if isinstance(self.config, FittedConfig):
+            return self.config.sample_rows, self.config.seed
+        return 1, 0  # the contract wants a row, though nothing looks at it
 
     def fit(self, sample: pa.Table) -> Mapping[str, bytes]:
         assert len(sample), "the contract promises a row"
         assert isinstance(self._categorizer, FittedCategorizer), "`needs_fit` says so"
+        self._categorizer.prepare(self)
         return self._categorizer.fit(
             vectors_of(sample[VECTOR]), words_of_rows(sample, self.fit_optional())
         )
@@ -96,10 +107,6 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
             values["margin"] = _spread(found.margins, known)
         schema = self.writes()
         return pa.table([values[name] for name in schema.names], schema=schema)
-
-    def _fitted_config(self) -> FittedConfig:
-        assert isinstance(self.config, FittedConfig), "`needs_fit` says so"
-        return self.config
 
 
 def _spread(values: NDArray[Any], known: NDArray[np.bool_]) -> pa.Array:

@@ -16,7 +16,6 @@ from curation.errors import (
 )
 from curation.pipeline.hindrance import hindrance, setup_hindrance
 
-
 KINDS = [StorageError, EndpointError, UsageError, ConfigError, ResourceError]
 
 
