@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from curation.cli.calibrate import calibrate
+from curation.cli.categories import categories
 from curation.cli.compact import compact
 from curation.cli.completion import completion
 from curation.cli.dataset import ls, show
@@ -72,6 +73,7 @@ for command in (
     report,
     forget,
     gc,
+    categories,
     compact,
     doctor,
     demo_corpus,

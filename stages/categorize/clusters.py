@@ -14,7 +14,7 @@ from curation.errors import DatasetError
 from curation.fingerprint import pretty_json
 from stages.categorize import kmeans
 from stages.categorize.categorizer import Assignment, FittedCategorizer, FittedConfig, Leaf
-from stages.categorize.names import name_nodes
+from stages.categorize.names import full_name, name_nodes
 from stages.categorize.tree import Tree, descend, grow, leaf_paths
 
 MODEL = "model.json"
@@ -112,7 +112,7 @@ class ClustersCategorizer(FittedCategorizer):
             converged=model["converged"],
         )
         own = {node["path"]: str(node.get("name", node["path"])) for node in nodes}
-        return [Leaf(path, _full_name(path, own)) for path in leaf_paths(self._tree)]
+        return [Leaf(path, full_name(path, own)) for path in leaf_paths(self._tree)]
 
     def assign(self, vectors: NDArray[np.float16]) -> Assignment:
         assert self._tree is not None, "`load` comes first"
@@ -124,8 +124,3 @@ class ClustersCategorizer(FittedCategorizer):
             )
             raise DatasetError(message)
         return Assignment(*descend(kmeans.quantize(vectors), self._tree))
-
-
-def _full_name(path: str, own: Mapping[str, str]) -> str:
-    parts = path.split("/")
-    return "/".join(own["/".join(parts[:depth])] for depth in range(1, len(parts) + 1))

@@ -18,12 +18,7 @@ from stages.categorize.categorizer import (
     Leaf,
 )
 from stages.categorize.categorizers import CATEGORIZERS
-from stages.categorize.names import words_of, words_of_key
-
-VECTOR = "embed.vector"
-KEY = "images.source_key"
-NAME_COLUMNS = {"source_key": KEY, "alt_text": "images.alt_text", "caption": "caption.captions"}
-"""Name in `names_from` -> the column that the fit reads for it."""
+from stages.categorize.columns import NAME_COLUMNS, VECTOR, vectors_of, words_of_rows
 
 
 class CategorizeStage(FittedStage[CategorizeConfig]):
@@ -85,7 +80,9 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
         assert len(sample), "the contract promises a row"
         assert isinstance(self._categorizer, FittedCategorizer), "`needs_fit` says so"
         self._categorizer.prepare(self)
-        return self._categorizer.fit(_matrix(sample[VECTOR]), self._words(sample))
+        return self._categorizer.fit(
+            vectors_of(sample[VECTOR]), words_of_rows(sample, self.fit_optional())
+        )
 
     def setup(self) -> None:
         self._leaves = self._categorizer.setup(self)
@@ -93,7 +90,7 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
     def process(self, shard: Shard) -> pa.Table:
         column = shard.column(VECTOR)
         known = column.is_valid().to_numpy()
-        found = self._categorizer.assign(_matrix(column.drop_null()))
+        found = self._categorizer.assign(vectors_of(column.drop_null()))
         leaves = _spread(found.leaves, known)
         error = row_error("missing_input", column=VECTOR)
         values = {
@@ -111,31 +108,9 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
         schema = self.writes()
         return pa.table([values[name] for name in schema.names], schema=schema)
 
-    def _words(self, sample: pa.Table) -> list[set[str]]:
-        found: list[set[str]] = [set() for _ in range(len(sample))]
-        for column in self.fit_optional():
-            for words, value in zip(found, sample[column].to_pylist(), strict=True):
-                words |= _words_in(column, value)
-        return found
-
-
-def _words_in(column: str, value: Any) -> set[str]:
-    if value is None:
-        return set()
-    if isinstance(value, list):
-        return {word for caption in value for word in words_of(caption["text"] or "")}
-    return words_of_key(value) if column == KEY else words_of(value)
-
 
 def _spread(values: NDArray[Any], known: NDArray[np.bool_]) -> pa.Array:
     """Return `values`, one for each known row, with nulls in the other rows."""
     whole = np.zeros(len(known), values.dtype)
     whole[known] = values
     return pa.array(whole, mask=~known)
-
-
-def _matrix(column: pa.ChunkedArray) -> NDArray[np.float16]:
-    """Return a column of vectors without nulls as (rows, dimension)."""
-    chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    flat = np.concatenate([np.zeros(0, np.float16), *chunks])
-    return flat.reshape(len(column), column.type.list_size)

@@ -17,7 +17,8 @@ from schemas.embed import embed_table
 from schemas.training import CAPTION
 from stages.categorize.categorizer import CategorizeConfig
 from stages.categorize.clusters import CENTERS, MODEL
-from stages.categorize.stage import KEY, VECTOR, CategorizeStage
+from stages.categorize.columns import KEY, VECTOR
+from stages.categorize.stage import CategorizeStage
 from tests.stages.categorize.test_kmeans import blobs, unit_vectors
 from tests.stages.photographs import embed_stage, file_bytes, image_shard, photograph, vectors_of
 
