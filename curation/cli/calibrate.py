@@ -107,11 +107,10 @@ def _calibrate_taxonomy(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
-    import numpy as np
-
     from curation.labels import find_labelled
     from curation.pipeline.fit import read_artifact
-    from stages.categorize.taxonomy import VECTOR, TaxonomyConfig, open_artifact
+    from stages.categorize.columns import VECTOR, vectors_of
+    from stages.categorize.taxonomy import TaxonomyConfig, open_artifact
     from stages.categorize.taxonomy_calibration import calibrate
 
     embed, column = chosen.source_of(VECTOR)
@@ -122,7 +121,7 @@ def _calibrate_taxonomy(
     config = chosen.config
     assert isinstance(config, TaxonomyConfig)
     result = calibrate(
-        np.array(found.columns[VECTOR].to_pylist(), np.float16),
+        vectors_of(found.columns[VECTOR]),
         [row[_CATEGORY] for row in found.labels],
         [(node["path"], node["parent"]) for node in model["nodes"]],
         centers,

@@ -16,7 +16,9 @@ from curation.dataset import Dataset
 from curation.inventory import applied_instances, choose_pipeline
 from curation.pipeline.config import parse_pipeline
 from curation.pipeline.session import Session
+from curation.tables import from_parquet
 from stages.registry import STAGES
+from tests.fakes.inline_runner import InlineRunner
 from tests.fakes.tiny_clip import clip_folder
 from tests.stages.photographs import FILES, file_bytes, photograph
 
@@ -126,59 +128,125 @@ def test_every_picture_has_a_category_and_answers(root):
 
 
 def test_a_snapshot_takes_an_attribute(root, capsys):
-    """`attributes_watermark < 0.5` decides, and the measured instance stands beside it."""
+    """`attributes_watermark < x` keeps those below it, of what the other predicates keep."""
     keys, answers = read(root, "attributes")
-    values = sorted(value for value in answers["watermark"].to_pylist() if value is not None)
-    middle = values[len(values) // 2]
-    pipeline = root / "pipeline.yaml"
+    _, measured = read(root, "measured")
+    values = answers["watermark"].to_pylist()
+    middle = float(np.median([value for value in values if value is not None]))
+    where = f"snapshot.where.clean=attributes_watermark < {middle!r}"
     capsys.readouterr()
 
-    where = f"snapshot.where.clean=attributes_watermark < {middle!r}"
-    code = longtail("snapshot", "create", root / "data", "--pipeline", pipeline, "--set", where)
+    code = longtail("snapshot", "create", root / "pipeline.yaml", "--set", where, "--json")
 
     assert code == 0
+    found = json.loads(capsys.readouterr().out)
+    frames = measured["border"].to_pylist()
+    below = [
+        key
+        for key, value, frame in zip(keys, values, frames, strict=True)
+        if value is not None and value < middle and frame < 0.5
+    ]
+    assert 0 < len(below) < len(NAMES)
     dataset, _ = instances(root)
-    (snapshot,) = dataset.store.names("snapshots")
-    code = longtail(
-        "sql",
-        root / "data",
-        "SELECT reason, count(*) AS n FROM decisions GROUP BY reason ORDER BY ALL",
-        "--format",
-        "json",
-    )
-    assert code == 0, snapshot
-    found = capsys.readouterr().out
-    below = sum(value < middle for value in values)
-    assert f'"n": {len(values) - below}' in found or "clean" in found
-    assert keys
+    folder = f"snapshots/{found['id']}/decisions"
+    parts = [
+        from_parquet(io.BytesIO(dataset.store.read(f"{folder}/{name}")))
+        for name in dataset.store.names(folder)
+    ]
+    decisions = pa.concat_tables(parts).sort_by([("shard", "ascending"), ("row", "ascending")])
+    kept = [key for key, is_in in zip(keys, decisions["kept"].to_pylist(), strict=True) if is_in]
+    assert kept == below
+    paths = read(root, "categorize")[1]["path"].to_pylist()
+    assert decisions["category_path"].to_pylist() == paths
 
 
 def test_workers_need_no_model(root):
     """With the artefact, categories and answers are found without torch."""
     code = """
 import sys
-import numpy as np
-import pyarrow as pa
+from curation.dataset import Dataset
+from curation.inventory import applied_instances, choose_pipeline
 from curation.pipeline.fit import read_artifact
 from curation.pipeline.stage import Shard
-from tests.integration.test_zero_shot import instances
-from pathlib import Path
-dataset, known = instances(Path(sys.argv[1]))
+from stages.registry import STAGES
+dataset = Dataset.open(sys.argv[1])
+known = {i.name: i for i in applied_instances(dataset, choose_pipeline(dataset, None), STAGES)}
+table = dataset.read_instance("embed", known["embed"].fingerprint, 0)
+table = table.rename_columns(["shard", "row", "image_id", "embed.vector", "error"])
 for name in ("categorize", "attributes"):
     instance = known[name]
     stage = instance.make(read_artifact(dataset, name, instance.artifact))
     stage.setup()
-    vectors = dataset.read_instance("embed", known["embed"].fingerprint, 0)
-    table = vectors.rename_columns(["shard", "row", "image_id", "embed.vector", "error"])
     assert len(stage.process(Shard(0, table))) == 8
-print([m for m in ("torch", "open_clip", "PIL", "ray") if m in sys.modules])
+print([m for m in ("torch", "open_clip", "transformers") if m in sys.modules])
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code.replace("from tests.integration.test_zero_shot", "from probe")],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=write_probe(root),
-        env={"PYTHONPATH": f"{write_probe(root)}:.", "PATH": ""},
-    )
+    command = [sys.executable, "-c", code, str(root / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def write_labels(path, columns, rows):
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    return path
+
+
+def test_a_taxonomy_is_calibrated(root, tmp_path, capsys):
+    """Labels that agree with the model make it surer; the settings are printed for the pipeline."""
+    keys, found = read(root, "categorize")
+    pairs = zip(keys, found["path"].to_pylist(), strict=True)
+    rows = [(key, path) for key, path in pairs if path is not None]
+    labels = write_labels(
+        tmp_path / "labels.csv", ["source_key", "category"], [*rows[2:], ("none.jpg", "nature")]
+    )
+    capsys.readouterr()
+
+    code = longtail("calibrate", root / "data", labels, "--json")
+
+    assert code == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["instance"], content["unknown"]) == ("categorize", 1)
+    figures = content["figures"]["categorize"]
+    assert figures["num_rows"] == len(rows) - 2
+    assert figures["accuracy"] > 0.8  # another temperature may prefer another path
+    assert content["settings"]["temperature"] < 1
+    assert figures["loss_after"] < figures["loss_before"]
+    assert 0 < content["settings"]["threshold"] < 1
+    assert longtail("calibrate", root / "data", labels) == 0
+    assert "under stages.categorize: temperature: " in capsys.readouterr().out
+
+
+def test_attributes_are_calibrated_and_used(root, tmp_path, capsys):
+    """The written file changes the calibrated column by its sigmoid, and nothing upstream."""
+    keys, before = read(root, "attributes")
+    values = before["watermark"].to_pylist()
+    middle = np.median([value for value in values if value is not None])
+    pairs = [(k, v) for k, v in zip(keys, values, strict=True) if v is not None]
+    answers = [(key, int(value > middle)) for key, value in pairs]
+    answers[3] = (answers[3][0], 1 - answers[3][1])  # nobody is always right
+    labels = write_labels(tmp_path / "labels.csv", ["source_key", "watermark"], answers)
+    out = root / "calibration.json"
+    capsys.readouterr()
+
+    assert longtail("calibrate", root / "data", labels, "--out", out) == 0
+    assert f"calibration: {out}" in capsys.readouterr().out
+    text = write_pipeline(root, calibration=str(out)).read_text()
+    config = parse_pipeline(text, "pipeline.yaml")
+    try:
+        summary = Session(config, text, STAGES).run(InlineRunner, runner_name="inline")
+        assert summary.complete
+        keys_again, after = read(root, "attributes")
+        _, known = instances(root)
+    finally:
+        write_pipeline(root)
+    assert keys_again == keys
+    sigmoid = json.loads(out.read_text())["probes"]["watermark"]
+    logits = np.array([np.log(value / (1 - value)) for _, value in pairs])
+    expected = 1 / (1 + np.exp(-(sigmoid["slope"] * logits + sigmoid["bias"])))
+    found = [value for value in after["watermark"].to_pylist() if value is not None]
+    assert found == pytest.approx(expected.tolist(), abs=1e-3)
+    assert after["bright"].equals(before["bright"])
+    assert set(summary.to_json()["steps"]) <= {"attributes"} or known
