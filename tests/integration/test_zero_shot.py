@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,11 @@ from curation.cli import main
 from curation.dataset import Dataset
 from curation.inventory import applied_instances, choose_pipeline
 from curation.pipeline.config import parse_pipeline
+from curation.pipeline.planner import _fit_pool
 from curation.pipeline.session import Session
+from curation.pipeline.tasks import CPU_POOL
 from curation.tables import from_parquet
+from stages.categorize.stage import CategorizeStage
 from stages.registry import STAGES
 from tests.fakes.inline_runner import InlineRunner
 from tests.fakes.tiny_clip import clip_folder
@@ -168,6 +172,7 @@ from curation.dataset import Dataset
 from curation.inventory import applied_instances, choose_pipeline
 from curation.pipeline.fit import read_artifact
 from curation.pipeline.stage import Shard
+from stages.categorize.stage import CategorizeStage
 from stages.registry import STAGES
 dataset = Dataset.open(sys.argv[1])
 known = {i.name: i for i in applied_instances(dataset, choose_pipeline(dataset, None), STAGES)}
@@ -229,6 +234,7 @@ def test_attributes_are_calibrated_and_used(root, tmp_path, capsys):
     answers[3] = (answers[3][0], 1 - answers[3][1])  # nobody is always right
     labels = write_labels(tmp_path / "labels.csv", ["source_key", "watermark"], answers)
     out = root / "calibration.json"
+    _, earlier = instances(root)
     capsys.readouterr()
 
     assert longtail("calibrate", root / "data", labels, "--out", out) == 0
@@ -249,4 +255,48 @@ def test_attributes_are_calibrated_and_used(root, tmp_path, capsys):
     found = [value for value in after["watermark"].to_pylist() if value is not None]
     assert found == pytest.approx(expected.tolist(), abs=1e-3)
     assert after["bright"].equals(before["bright"])
-    assert set(summary.to_json()["steps"]) <= {"attributes"} or known
+    changed = {name for name in known if known[name].fingerprint != earlier[name].fingerprint}
+    assert changed == {"attributes"}
+
+
+def test_texts_are_embedded_where_the_model_is(root):
+    """The fit goes to the workers of `embed`, with their memory and device; others do not."""
+    _, known = instances(root)
+
+    assert _fit_pool(known["categorize"], known) == "embed"
+    assert _fit_pool(known["attributes"], known) == "embed"
+    assert not known["measured"].is_fitted
+    clusters = replace(known["categorize"], config=CategorizeStage.parse({}, "stages.categorize"))
+    assert _fit_pool(clusters, known) == CPU_POOL
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "options", "words"),
+    [
+        (["source_key"], [["coins.jpg"]], [], "has no column of labels beside source_key"),
+        (["name", "category"], [["a", "b"]], [], "expected a column image_id or source_key"),
+        (["source_key", "category"], [["x.jpg", "nature"]], [], "names no image of"),
+        (["source_key", "category"], [["", "nature"]], [], "row 1: says neither image_id nor"),
+        (["image_id", "category"], [["x", "nature"]], [], "row 1: 'x' is no image_id"),
+        (["source_key", "category"], [["coins.jpg", "cats"]], [], "'cats' is no category of this"),
+        (["source_key", "category"], [["broken.jpg", "nature"]], [], "none of its images has"),
+        (["source_key", "watermark"], [["coins.jpg", "1"]], [], "say with --out"),
+        (["source_key", "logo"], [["coins.jpg", "1"]], ["--out", "x"], "no column called like a"),
+        (["source_key", "bright"], [["coins.jpg", "1"]], ["--out", "x"], "1 images are labelled 1"),
+        (["source_key", "bright"], [["coins.jpg", "?"]], ["--out", "x"], "'?' is no answer"),
+        (["source_key", "category"], [["coins.jpg", "a"]], ["--instance", "measured"], "no instan"),
+        (["source_key", "bright"], [["coins.jpg", "1"]], ["--instance", "measured"], "no instance"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_refused(
+    root, tmp_path, capsys, columns, rows, options, words
+):
+    """A sentence says what is wrong with the file, and nothing is written."""
+    labels = write_labels(tmp_path / "labels.csv", columns, rows)
+    options = [tmp_path / "x" if option == "x" else option for option in options]
+    capsys.readouterr()
+
+    assert longtail("calibrate", root / "data", labels, *options) == 2
+
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
