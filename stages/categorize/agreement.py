@@ -16,8 +16,8 @@ _SURE = 0.5
 _BINS = 15
 _BLOCK_ROWS = 256
 _CALIBRATION_ROWS = 4096  # with 10,000 leaves 330 MB of logits, twice
-_LOG_TEMPERATURES = (-3.0, 3.0)
-_CALIBRATION_STEPS = 20
+_LOG_TEMPERATURES = (-6.0, 3.0)
+_CALIBRATION_STEPS = 24
 _DIGITS = 4
 
 
@@ -51,7 +51,7 @@ def calibrated_temperature(
             low = middle
         else:
             high = middle
-    return round(float(np.exp((low + high) / 2)), _DIGITS)
+    return round(float(np.exp((low + high) / 2)), 6)
 
 
 def measure(
