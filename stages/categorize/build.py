@@ -241,7 +241,7 @@ def train_head(
         settings.head,
         (sample.vectors[training], sample.vectors[validation]),
         (labels[training], labels[validation]),
-        _leaf_centers(tree),
+        _centers_by_level(tree),
         max_epochs=settings.max_epochs,
         seed=settings.seed,
         device=device,
@@ -262,7 +262,7 @@ def finish(
     if len(trained.weights) > 1:
         hidden_unit = max(trained.largest_hidden, 1e-6) * _HEADROOM / LARGEST
         layers.append(Layer.rounded(trained.weights[1], trained.biases[1], hidden_unit))
-    head = Head(leaves, tuple(layers), hidden_unit, 1.0, _leaf_centers(tree), {})
+    head = Head(leaves, tuple(layers), hidden_unit, 1.0, _centers_by_level(tree)[0], {})
     validation, test = sample.validation, sample.test[:_MEASURED_ROWS]
     temperature = calibrated_temperature(head, sample.vectors[validation], labels[validation])
     head = replace(head, temperature=temperature)
@@ -282,9 +282,14 @@ def _refuse_few(sample: Sample, leaves: int) -> None:
         raise UsageError(message)
 
 
-def _leaf_centers(tree: Tree) -> kmeans.Integers:
+def _centers_by_level(tree: Tree) -> list[kmeans.Integers]:
+    """Return for each level from the leaves up the centres of the leaves' ancestors there."""
     where = {path: number for number, path in enumerate(tree.paths)}
-    return tree.centers[[where[path] for path in leaf_paths(tree)]]
+    parts = [path.split("/") for path in leaf_paths(tree)]
+    return [
+        tree.centers[[where["/".join(part[:depth])] for part in parts]]
+        for depth in range(tree.levels, 0, -1)
+    ]
 
 
 def _sizes(tree: Tree, sample: Sample, labels: NDArray[np.int32]) -> list[int]:
