@@ -14,7 +14,7 @@ SCALE = 40.0
 def drawn(rows, temperature, seed=0):
     """Return vectors with labels drawn from the tree's probabilities at `temperature`."""
     tree, parents = random_tree((5, 4, 3), seed=2)
-    paths = []
+    paths: list[str] = []
     for number, parent in enumerate(parents):
         paths.append(f"{paths[parent]}/n{number}" if parent >= 0 else f"n{number}")
     generator = np.random.default_rng(seed)
