@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from curation.errors import ConfigError
 from curation.pipeline.stage import Stage
+from curation.weights import Reference
 from training.encoders.clip import ClipModel, ClipSettings, check_installed
 from training.encoders.clip_config import read_architecture
 from training.encoders.clip_text import text_obstacle
@@ -31,12 +33,17 @@ class TextVectors:
 def check_text_tower(embed: Stage[Any]) -> None:
     """Refuse an `embed` whose model cannot read texts.
 
+    Weights that lie elsewhere are looked at by the workers: here, they may be needed no more.
+
     Raises:
         ConfigError: Says which embedder to take, or what to install.
     """
     settings = _settings_of(embed)
     check_installed()
     (role,) = embed.weights()
+    reference = Reference.parse(embed.weights()[role])
+    if reference.kind == "path" and not Path(reference.text).exists():
+        return
     obstacle = text_obstacle(read_architecture(settings, embed.weights_path(role)))
     if obstacle is not None:
         raise ConfigError(obstacle)
