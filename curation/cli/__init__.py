@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import click
 
+from curation.cli.calibrate import calibrate
+from curation.cli.categories import categories
 from curation.cli.compact import compact
 from curation.cli.completion import completion
 from curation.cli.dataset import ls, show
@@ -68,11 +70,13 @@ for command in (
     show,
     sql,
     search,
+    calibrate,
     snapshot,
     sample,
     report,
     forget,
     gc,
+    categories,
     compact,
     models,
     train,
