@@ -6,7 +6,7 @@ their content, whatever place they came from, so it enters the fingerprint and t
 """
 
 from curation.weights.digest import digest_of
-from curation.weights.local import cache_folder, local_weights, weights_digest
+from curation.weights.local import cache_folder, local_weights, made_once, weights_digest
 from curation.weights.reference import Reference, WeightsReference
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "cache_folder",
     "digest_of",
     "local_weights",
+    "made_once",
     "weights_digest",
 ]

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,6 +73,27 @@ def fetch(text: str) -> Path:
         ConfigError: They are not to be had.
     """
     return _place(Reference.parse(text))
+
+
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder of this machine's cache, made by the first process that asks for it.
+
+    Args:
+        name: Path below the cache; it must say everything that the content depends on.
+        make: Fills the empty folder that it is given. What it leaves half done is thrown away.
+    """
+    target = cache_folder() / name
+    if not target.exists():
+        with _alone(target):
+            if not target.exists():
+                temporary = target.with_name(f".{uuid.uuid4().hex}")
+                temporary.mkdir()
+                try:
+                    make(temporary)
+                    temporary.rename(target)
+                finally:
+                    _remove(temporary)
+    return target
 
 
 def _place(reference: Reference) -> Path:

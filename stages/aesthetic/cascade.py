@@ -1,0 +1,234 @@
+"""A cascade: a cheap scorer first, a dear one only where it can change the decision.
+
+The decision is a predicate of a snapshot, `score >= T`. An image whose cheap score lies far below
+or above is decided by that; the dear scorer is asked inside a band of cheap scores. A dear score is
+never made up: outside the band it is null, and `band` says which side. So the predicate reads
+
+    aes_big_band = 'above' OR (aes_big_band = 'inside' AND aes_big_score >= 40)
+
+`calibrate` finds the band from images that have both scores.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from curation.config import Config
+from curation.errors import UsageError
+
+Scores = NDArray[np.float64]
+
+BELOW, INSIDE, ABOVE = "below", "inside", "above"
+
+_UNITS = 10_000
+"""Scores are compared in units of 1e-4: a band decides, and decisions are made in integers."""
+
+
+class Band(Config):
+    """The scores of the scorer before, for which this one is asked; both ends belong to it.
+
+    Attributes:
+        least: Below it the answer is no; null where that is never certain.
+        most: Above it the answer is yes; null where that is never certain.
+    """
+
+    least: float | None = Field(default=None, ge=0, le=100)
+    most: float | None = Field(default=None, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _is_a_band(self) -> Self:
+        if self.least is None and self.most is None:
+            message = "names neither least nor most, so every image would be scored; leave it out"
+            raise ValueError(message)
+        if self.least is not None and self.most is not None and self.least > self.most:
+            message = f"least {self.least:g} is more than most {self.most:g}"
+            raise ValueError(message)
+        return self
+
+    def place(self, score: float) -> str:
+        """Return where a score lies: `below`, `inside` or `above`."""
+        units = _units(score)
+        if self.least is not None and units < _units(self.least):
+            return BELOW
+        if self.most is not None and units > _units(self.most):
+            return ABOVE
+        return INSIDE
+
+
+def _units(score: float) -> int:
+    return round(score * _UNITS)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A band, and what is known of it from images that had no part in choosing it.
+
+    Attributes:
+        band: The band; null where none keeps the promise, so that all must be scored.
+        num_held_out: Images that it was tested on.
+        num_skipped: How many of them the dear scorer need not see.
+        num_changed: How many of them are decided otherwise than by scoring all.
+        max_changed: The promise: at most this share of images like these is decided otherwise.
+        confidence: Probability that the promise holds, over draws of the images.
+    """
+
+    band: Band | None
+    num_held_out: int
+    num_skipped: int
+    num_changed: int
+    max_changed: float
+    confidence: float
+
+    def lines(self) -> list[str]:
+        """Say it to a person."""
+        promise = f"at most {self.max_changed:g} of the decisions about images like these"
+        if self.band is None:
+            nothing = f"No band changes {promise}, with {self.confidence:g} confidence."
+            return [nothing, "Score all, give more images with both scores, or allow more."]
+        ends = {"least": self.band.least, "most": self.band.most}
+        named = ", ".join(f"{name}: {value:g}" for name, value in ends.items() if value is not None)
+        share = self.num_skipped / self.num_held_out
+        seen = (
+            f"Of {self.num_held_out} held-out images, {share:.1%} are decided without the dear "
+            f"scorer, {self.num_changed} of them otherwise than by it."
+        )
+        return [f"after: {{{named}}}", seen, f"It changes {promise} ({self.confidence:g} sure)."]
+
+
+def calibrate(
+    cheap: Scores,
+    dear: Scores,
+    threshold: float,
+    *,
+    max_changed: float = 0.005,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Calibration:
+    """Find the narrowest band that changes next to no decision.
+
+    Half of the images, drawn by `seed`, propose bands: for 0, 1, 2, ... changed decisions, the one
+    that skips most. The other half tests these in that order and stops at the first that fails, so
+    that the confidence holds for the last that passed, however many were tried. It holds for images
+    drawn as these were: calibrate on a random sample of the corpus, and again when the corpus, a
+    scorer or the threshold changes.
+
+    Args:
+        cheap: (n,) scores of the scorer that sees all images.
+        dear: (n,) scores of the other one for the same images.
+        threshold: `T` of the decision `dear >= T`.
+        max_changed: Share of all images whose decision may change.
+        confidence: Probability with which that must hold.
+        seed: Draws the halves.
+
+    Raises:
+        UsageError: The scores do not match, are not finite, or are too few to promise anything.
+
+    Source: Angelopoulos et al. 2021, "Learn then Test: calibrating predictive algorithms to achieve
+        risk control", section 3.2 (fixed sequence testing), with the exact binomial test of
+        Clopper & Pearson 1934. The proposals are ours.
+    """
+    _check(cheap, dear, max_changed, confidence)
+    order = np.random.default_rng(seed).permutation(len(cheap))
+    half = len(cheap) // 2
+    propose, test = order[:half], order[half:]
+    passes = _integers(dear) >= _units(threshold)
+    cheap_units = _integers(cheap)
+    found: tuple[Band | None, int, int] = (None, 0, 0)
+    for band in _proposals(cheap_units[propose], passes[propose]):
+        skipped, changed = _outcome(band, cheap_units[test], passes[test])
+        if _chance(changed, len(test), max_changed) > 1 - confidence:
+            break
+        if found[0] is None or skipped > found[1]:
+            found = (band, skipped, changed)
+    chosen, skipped, changed = found
+    return Calibration(chosen, len(test), skipped, changed, max_changed, confidence)
+
+
+def _check(cheap: Scores, dear: Scores, max_changed: float, confidence: float) -> None:
+    if cheap.shape != dear.shape or cheap.ndim != 1:
+        message = (
+            f"found scores of shapes {cheap.shape} and {dear.shape}; expected two for each image"
+        )
+        raise UsageError(message)
+    if not (np.isfinite(cheap).all() and np.isfinite(dear).all()):
+        message = "a score is NaN or infinite; leave out images that lack one of the two scores"
+        raise UsageError(message)
+    if not (0 < max_changed < 1 and 0 < confidence < 1):
+        message = (
+            f"max_changed is {max_changed:g} and confidence {confidence:g}; both lie between 0 and "
+            "1, without the ends"
+        )
+        raise UsageError(message)
+    needed = 2 * int(np.ceil(np.log(1 - confidence) / np.log1p(-max_changed)))
+    if len(cheap) < needed:
+        message = (
+            f"{len(cheap)} images have both scores; to promise {max_changed:g} with "
+            f"{confidence:g} confidence, {needed} are needed"
+        )
+        raise UsageError(message)
+
+
+def _proposals(cheap: NDArray[np.int64], passes: NDArray[np.bool_]) -> Iterator[Band]:
+    """Yield, for each number of changed decisions, the band that skips most of these images."""
+    values, first = np.unique(cheap, return_inverse=True)
+    good = np.bincount(first, passes, len(values)).astype(np.int64)
+    bad = np.bincount(first, ~passes, len(values)).astype(np.int64)
+    # Cut at i below: the scores values[:i] are refused unseen. Cut at j above: values[j:] accepted.
+    lost = np.concatenate([[0], np.cumsum(good)])
+    below = np.concatenate([[0], np.cumsum(good + bad)])
+    let_in = np.concatenate([np.cumsum(bad[::-1])[::-1], [0]])
+    above = np.concatenate([np.cumsum((good + bad)[::-1])[::-1], [0]])
+    before: Band | None = None
+    for allowed in range(len(cheap) + 1):
+        best: tuple[int, int, int] | None = None
+        for wrong in range(allowed + 1):
+            low = int(np.searchsorted(lost, wrong, side="right")) - 1
+            high = int(np.argmax(let_in <= allowed - wrong))
+            high = max(high, low)  # where they meet, the cheap score decides every image
+            skipped = int(below[low] + above[high])
+            if best is None or skipped > best[0]:
+                best = (skipped, low, high)
+        assert best is not None
+        skipped, low, high = best
+        least = None if low == 0 else values[low] if low < len(values) else values[-1] + 1
+        most = None if high == len(values) else values[high - 1] if high else values[0] - 1
+        if least is not None or most is not None:
+            band = _band(least, most)
+            if band != before:
+                yield band
+            before = band
+        if skipped == len(cheap):
+            return
+
+
+def _band(least: int | None, most: int | None) -> Band:
+    if least is not None and most is not None and least > most:
+        most = least  # an empty band still has one score
+    return Band(
+        least=None if least is None else min(float(least) / _UNITS, 100.0),
+        most=None if most is None else max(float(most) / _UNITS, 0.0),
+    )
+
+
+def _outcome(band: Band, cheap: NDArray[np.int64], passes: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return how many images the band skips, and how many of their decisions it changes."""
+    nothing = np.zeros(len(cheap), np.bool_)
+    below = nothing if band.least is None else cheap < _units(band.least)
+    above = nothing if band.most is None else cheap > _units(band.most)
+    changed = (below & passes) | (above & ~passes)
+    return int((below | above).sum()), int(changed.sum())
+
+
+def _integers(scores: Scores) -> NDArray[np.int64]:
+    return np.asarray(np.rint(scores * _UNITS), np.int64)
+
+
+def _chance(changed: int, total: int, share: float) -> float:
+    """Return the probability of so few changes, or fewer, if `share` of all images changed."""
+    from scipy.stats import binom
+
+    return float(binom.cdf(changed, total, share))
