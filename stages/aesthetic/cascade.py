@@ -24,6 +24,9 @@ Scores = NDArray[np.float64]
 
 BELOW, INSIDE, ABOVE = "below", "inside", "above"
 
+_CAREFUL_SHARES = (0.25, 0.5, 0.75)
+"""Parts of what could be skipped without changing a decision, for the first and safest bands."""
+
 _UNITS = 10_000
 """Scores are compared in units of 1e-4: a band decides, and decisions are made in integers."""
 
@@ -110,11 +113,11 @@ def calibrate(
 ) -> Calibration:
     """Find the narrowest band that changes next to no decision.
 
-    Half of the images, drawn by `seed`, propose bands: for 0, 1, 2, ... changed decisions, the one
-    that skips most. The other half tests these in that order and stops at the first that fails, so
-    that the confidence holds for the last that passed, however many were tried. It holds for images
-    drawn as these were: calibrate on a random sample of the corpus, and again when the corpus, a
-    scorer or the threshold changes.
+    Half of the images, drawn by `seed`, propose bands, safe ones first: for 0, 1, 2, ... changed
+    decisions, the one that skips most. The other half tests these in that order and stops at the
+    first that fails, so that the confidence holds for all that passed, however many were tried. It
+    holds for images drawn as these were: calibrate on a random sample of the corpus, and again when
+    the corpus, a scorer or the threshold changes.
 
     Args:
         cheap: (n,) scores of the scorer that sees all images.
@@ -138,7 +141,7 @@ def calibrate(
     passes = _integers(dear) >= _units(threshold)
     cheap_units = _integers(cheap)
     found: tuple[Band | None, int, int] = (None, 0, 0)
-    for band in _proposals(cheap_units[propose], passes[propose]):
+    for band in _proposals(cheap_units[propose], passes[propose], max_changed):
         skipped, changed = _outcome(band, cheap_units[test], passes[test])
         if _chance(changed, len(test), max_changed) > 1 - confidence:
             break
@@ -172,45 +175,49 @@ def _check(cheap: Scores, dear: Scores, max_changed: float, confidence: float) -
         raise UsageError(message)
 
 
-def _proposals(cheap: NDArray[np.int64], passes: NDArray[np.bool_]) -> Iterator[Band]:
-    """Yield, for each number of changed decisions, the band that skips most of these images."""
-    values, first = np.unique(cheap, return_inverse=True)
-    good = np.bincount(first, passes, len(values)).astype(np.int64)
-    bad = np.bincount(first, ~passes, len(values)).astype(np.int64)
-    # Cut at i below: the scores values[:i] are refused unseen. Cut at j above: values[j:] accepted.
+def _proposals(
+    cheap: NDArray[np.int64], passes: NDArray[np.bool_], max_changed: float
+) -> Iterator[Band]:
+    """Yield bands that skip more and more of these images, and change more and more decisions."""
+    values, which = np.unique(cheap, return_inverse=True)
+    good = np.bincount(which, passes, len(values)).astype(np.int64)
+    bad = np.bincount(which, ~passes, len(values)).astype(np.int64)
+    # A cut at i below refuses the scores values[:i] unseen; one at j above accepts values[j:].
     lost = np.concatenate([[0], np.cumsum(good)])
-    below = np.concatenate([[0], np.cumsum(good + bad)])
     let_in = np.concatenate([np.cumsum(bad[::-1])[::-1], [0]])
-    above = np.concatenate([np.cumsum((good + bad)[::-1])[::-1], [0]])
-    before: Band | None = None
-    for allowed in range(len(cheap) + 1):
-        best: tuple[int, int, int] | None = None
-        for wrong in range(allowed + 1):
-            low = int(np.searchsorted(lost, wrong, side="right")) - 1
-            high = int(np.argmax(let_in <= allowed - wrong))
-            high = max(high, low)  # where they meet, the cheap score decides every image
-            skipped = int(below[low] + above[high])
-            if best is None or skipped > best[0]:
-                best = (skipped, low, high)
-        assert best is not None
-        skipped, low, high = best
-        least = None if low == 0 else values[low] if low < len(values) else values[-1] + 1
-        most = None if high == len(values) else values[high - 1] if high else values[0] - 1
-        if least is not None or most is not None:
-            band = _band(least, most)
-            if band != before:
-                yield band
-            before = band
-        if skipped == len(cheap):
-            return
+    below = np.concatenate([[0], np.cumsum(good + bad)])
+    above = below[-1] - below
+    # Of the bands that change nothing here, first some that keep a distance from the first change.
+    low = int(np.searchsorted(lost, 0, side="right")) - 1
+    high = len(let_in) - int(np.searchsorted(let_in[::-1], 0, side="right"))
+    for share in _CAREFUL_SHARES:
+        few_below = int(np.searchsorted(below, below[low] * share, side="right")) - 1
+        few_above = len(above) - int(np.searchsorted(above[::-1], above[high] * share, "right"))
+        yield from _band(values, few_below, max(few_above, few_below))
+    for allowed in range(int(2 * max_changed * len(cheap)) + 1):  # what changes more cannot pass
+        wrong = np.arange(allowed + 1)
+        lows = np.searchsorted(lost, wrong, side="right") - 1
+        highs = len(let_in) - np.searchsorted(let_in[::-1], allowed - wrong, side="right")
+        highs = np.maximum(highs, lows)  # where they meet, the cheap score decides every image
+        best = int(np.argmax(below[lows] + above[highs]))
+        yield from _band(values, int(lows[best]), int(highs[best]))
 
 
-def _band(least: int | None, most: int | None) -> Band:
-    if least is not None and most is not None and least > most:
-        most = least  # an empty band still has one score
-    return Band(
-        least=None if least is None else min(float(least) / _UNITS, 100.0),
-        most=None if most is None else max(float(most) / _UNITS, 0.0),
+def _band(values: NDArray[np.int64], low: int, high: int) -> Iterator[Band]:
+    """Yield the band of the scores values[low:high], unless it is that of all scores.
+
+    A band has at least one score. Where there is none left to ask for, it is one that no image has,
+    or else the one at the cut.
+    """
+    if low == 0 and high == len(values):
+        return
+    least = values[low] if low < len(values) else values[-1] + 1
+    most = values[high - 1] if high else values[0] - 1
+    if low and high < len(values):
+        most = max(least, most)
+    yield Band(
+        least=min(float(least) / _UNITS, 100.0) if low else None,
+        most=max(float(most) / _UNITS, 0.0) if high < len(values) else None,
     )
 
 

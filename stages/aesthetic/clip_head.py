@@ -146,7 +146,11 @@ def load_head(path: Path) -> Head:
                 "and biases of linear layers, such as layers.0.weight"
             )
             raise ConfigError(message)
-        found.setdefault(int(match[2] or 0), {})[match[4]] = tensor
+        number, name = int(match[2] or 0), match[4]
+        if name in found.setdefault(number, {}):
+            message = f"{path}: has two tensors for the {name} of layer {number}; expected one head"
+            raise ConfigError(message)
+        found[number][name] = tensor
     layers = []
     width: int | None = None
     for number in sorted(found):

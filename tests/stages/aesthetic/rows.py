@@ -10,6 +10,6 @@ def identity(count):
     arrays = [
         pa.array([0] * count, pa.int32()),
         pa.array(range(count), pa.int32()),
-        pa.array([bytes([n]) * 16 for n in range(count)], pa.binary(16)),
+        pa.array([n.to_bytes(16) for n in range(count)], pa.binary(16)),
     ]
     return pa.Table.from_arrays(arrays, schema=pa.schema(IDENTITY))

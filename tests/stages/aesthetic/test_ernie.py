@@ -1,6 +1,9 @@
 """ERNIE-Image-Aes scores as its makers' code does, from their files and without their code."""
 
 import io
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import numpy as np
@@ -8,12 +11,15 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from skimage import data
 from torch.nn import functional as F
 
+from curation.errors import ConfigError
 from curation.pipeline.stage import Execution, Shard, run_stage
 from curation.pixels import views
-from stages.aesthetic.ernie_prompt import QUESTION, WORDS, prompt
+from stages.aesthetic.ernie import expected_score
+from stages.aesthetic.ernie_prompt import SYSTEM_MESSAGE, WORDS, prompt
 from stages.aesthetic.scorer import AestheticConfig
 from stages.aesthetic.stage import AestheticStage
 from tests.fakes.tiny_internvl import LANGUAGE, VISION, make_internvl, random_tensors
@@ -146,11 +152,16 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "cache"))
 
 
-def ready(folder, *, batch_size=3, **config):
+def configured(folder, **config):
     value = {"scorer": "ernie_image_aes", "weights": str(folder), "precision": "fp32", **config}
     stage = AestheticStage(cast(AestheticConfig, AestheticStage.parse(value, "stages.aesthetic")))
     stage.facts = stage.learn()
-    stage.execution = Execution("cpu", batch_size)
+    stage.execution = Execution("cpu", 3)
+    return stage
+
+
+def ready(folder, **config):
+    stage = configured(folder, **config)
     stage.check()
     stage.setup()
     return stage
@@ -180,8 +191,7 @@ def score(stage, files, **columns):
 def test_the_prompt_is_the_published_one():
     """To the last blank: the model knows no other."""
     assert list(WORDS) == published_words()
-    assert prompt.__module__
-    assert published_prompt(16).count(QUESTION) == 1
+    assert prompt(SYSTEM_MESSAGE, 16) == published_prompt(16)
 
 
 def test_scores_are_those_of_the_published_rule(tmp_path):
@@ -195,3 +205,214 @@ def test_scores_are_those_of_the_published_rule(tmp_path):
     assert np.ptp(expected) > 2  # the weights tell the pictures apart
     assert found["error"].null_count == len(images)
     assert found["score"].to_pylist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_bf16_moves_scores_by_little(tmp_path):
+    """As released: half a point where the original rounds its scores to halves."""
+    folder = make_internvl(tmp_path / "released", seed=3, dtype=torch.bfloat16)
+    files = [png(image) for image in pictures()]
+
+    exact = score(ready(folder, precision="fp32"), files)["score"].to_pylist()
+    found = score(ready(folder, precision="bf16"), files)["score"].to_pylist()
+
+    assert found == pytest.approx(exact, abs=0.5)
+    assert found != exact
+
+
+def test_a_score_depends_on_its_own_image_alone(tmp_path):
+    """To the last bit: alone, in company, at the end of a shard that fills no batch."""
+    stage = ready(make_internvl(tmp_path / "released"), precision="bf16")
+    files = [png(image) for image in pictures()]
+
+    together = score(stage, files)["score"].to_pylist()
+    alone = [score(stage, [file])["score"][0].as_py() for file in files]
+    backwards = score(stage, files[::-1])["score"].to_pylist()[::-1]
+
+    assert together == alone == backwards
+    assert len(set(together)) == len(files)
+
+
+def test_several_shards_in_flight(tmp_path):
+    """Several threads get what one gets."""
+    stage = ready(make_internvl(tmp_path / "released"))
+    files = [png(image) for image in pictures()]
+    expected = score(stage, files)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: score(stage, files), range(8)))
+
+    assert all(table.equals(expected) for table in found)
+
+
+def test_an_image_that_cannot_be_seen_has_no_score(tmp_path):
+    """Its neighbours keep theirs."""
+    stage = ready(make_internvl(tmp_path / "released"))
+    good = png(data.coffee())
+
+    found = score(stage, [good, b"no image", good])
+
+    assert found["score"].is_null().to_pylist() == [False, True, False]
+    assert found["error"].to_pylist()[1].startswith("unsupported: ")
+    assert score(stage, [b"", b""])["score"].to_pylist() == [None, None]
+
+
+def test_weights_that_overflow_give_a_reason(tmp_path):
+    """NaN is no score."""
+    folder = make_internvl(tmp_path / "released")
+    stage = ready(folder)
+    engine = stage._scorer._engine
+    engine._words = engine._words * float("nan")
+
+    found = score(stage, [png(data.coffee())])
+
+    assert found["error"].to_pylist() == ["nonfinite: score came out as NaN or infinity"]
+
+
+def test_the_expected_value_takes_logits_up_to_a_constant():
+    """One sure word is its score, equal ones are their mean; shifting all changes nothing."""
+    sure = np.full(101, -1000.0)
+    sure[73] = 500.0
+    two = np.full(101, -1000.0)
+    two[[10, 20]] = -3.0
+
+    assert expected_score(sure) == pytest.approx(73)
+    assert expected_score(two) == pytest.approx(15)
+    assert expected_score(two + 800) == pytest.approx(15)
+    assert expected_score(np.zeros(101)) == pytest.approx(50)
+
+
+# What is given instead of the model ---------------------------------------------------------------
+
+
+def test_the_checkpoint_is_converted_once(tmp_path):
+    """A second worker finds the files; other weights are others."""
+    first = make_internvl(tmp_path / "first", seed=1)
+    ready(first)
+    (converted,) = (tmp_path / "cache" / "converted").glob("[!.]*")
+    before = {path.name: path.stat().st_mtime_ns for path in converted.iterdir()}
+    ready(first)
+    after = {path.name: path.stat().st_mtime_ns for path in converted.iterdir()}
+    ready(make_internvl(tmp_path / "second", seed=2))
+
+    assert before == after
+    assert "modeling_internvl_chat.py" not in before
+    assert "auto_map" not in json.loads((converted / "config.json").read_text())
+    assert len(list((tmp_path / "cache" / "converted").glob("[!.]*"))) == 2
+
+
+def test_the_converted_files_hold_the_same_bytes(tmp_path):
+    """Behind other headers; nothing is computed, and queries, keys and values are views of it."""
+    folder = make_internvl(tmp_path / "released", dtype=torch.bfloat16)
+    ready(folder)
+    (converted,) = (tmp_path / "cache" / "converted").glob("[!.]*")
+
+    names = sorted(path.name for path in folder.glob("*.safetensors"))
+    for name in names:
+        assert tensor_bytes(folder / name) == tensor_bytes(converted / name)
+    released = {k: t for name in names for k, t in load_file(folder / name).items()}
+    found = {k: t for name in names for k, t in load_file(converted / name).items()}
+    layer = "vision_tower.encoder.layer.1.attention"
+    parts = [found[f"{layer}.{name}_proj.weight"] for name in "qkv"]
+    assert torch.cat(parts).equal(released["vision_model.encoder.layers.1.attn.qkv.weight"])
+    assert set(
+        json.loads((converted / "model.safetensors.index.json").read_text())["weight_map"]
+    ) == set(found)
+
+
+def tensor_bytes(path):
+    content = path.read_bytes()
+    return content[8 + int.from_bytes(content[:8], "little") :]
+
+
+def test_a_broken_checkpoint_leaves_nothing_converted(tmp_path):
+    """And works once it is whole."""
+    folder = make_internvl(tmp_path / "released")
+    (part,) = folder.glob("model-00002-*")
+    part.rename(tmp_path / part.name)
+
+    with pytest.raises(ConfigError, match="model-00002-of-00002.safetensors is not there"):
+        ready(folder)
+    assert list((tmp_path / "cache" / "converted").glob("[!.]*")) == []
+    (tmp_path / part.name).rename(part)
+    ready(folder)
+
+
+def test_a_tensor_of_another_model_is_named(tmp_path):
+    """Rather than left out."""
+    folder = make_internvl(tmp_path / "released")
+    (part,) = folder.glob("model-00001-*")
+    save_file({**load_file(part), "score_head.weight": torch.zeros(1)}, part)
+
+    with pytest.raises(ConfigError, match="has a tensor 'score_head.weight'"):
+        ready(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("model_type", "internvl", "model_type is 'internvl', expected 'internvl_chat'"),
+        ("template", "phi3-chat", "template is 'phi3-chat'"),
+        ("ps_version", "v1", "ps_version is 'v1', expected 'v2'"),
+        ("select_layer", -2, "select_layer is -2"),
+        ("force_image_size", 224, "force_image_size is 224, expected 448"),
+        ("llm_config", {"architectures": ["Phi3ForCausalLM"]}, "llm_config.architectures is"),
+    ],
+)
+def test_other_models_are_refused_before_anything_starts(tmp_path, key, value, found):
+    """With what was found and what was expected."""
+    folder = make_internvl(tmp_path / "released", **{key: value})
+
+    with pytest.raises(ConfigError, match=found):
+        configured(folder).check()
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    """And a file."""
+    folder = make_internvl(tmp_path / "released")
+    (folder / "config.json").unlink()
+    (tmp_path / "one.safetensors").write_bytes(b"x")
+
+    with pytest.raises(ConfigError, match="expected the config.json of ERNIE-Image-Aes"):
+        configured(folder).check()
+    with pytest.raises(ConfigError, match="expected the folder of the model"):
+        configured(tmp_path / "one.safetensors").check()
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path):
+    """A score word of two tokens has no probability of its own."""
+    folder = make_internvl(tmp_path / "released", words=WORDS[:-1])
+
+    with pytest.raises(ConfigError, match=r"makes 2 tokens of 'ey'.*must be exactly one"):
+        ready(folder)
+
+
+def test_what_scores_mean(tmp_path):
+    """The weights' content, engine, precision and prompt; neither their place nor the device."""
+    first = make_internvl(tmp_path / "first", seed=1)
+    moved = tmp_path / "moved"
+    shutil.copytree(first, moved)
+    other = make_internvl(tmp_path / "other", seed=2)
+
+    def meaning(folder, **config):
+        stage = configured(folder, **config)
+        return stage.config.model_dump(mode="json"), stage.facts["weights"], stage.digests()
+
+    assert meaning(first) == meaning(moved)
+    assert meaning(first) != meaning(other)
+    assert meaning(first) != meaning(first, precision="bf16")
+    assert meaning(first) != meaning(first, engine="vllm")
+    assert meaning(first)[2].keys() == {"prompt"}
+
+
+def test_pixels_are_those_of_the_published_transform(tmp_path):
+    """Up to twice the size to the last bit; above, where we halve first, to a level on average."""
+    spec = configured(make_internvl(tmp_path / "released")).pixels()
+    for picture, factor in zip(pictures(), (1.0, 1.7, 2.3, 3.1), strict=True):
+        image = Image.fromarray(picture)
+        image = image.resize((int(image.width * factor), int(image.height * factor)))
+        published = np.asarray(image.resize((448, 448), Image.Resampling.BICUBIC), np.int16)
+
+        (view,) = views(png(np.asarray(image)), [spec])
+
+        difference = np.abs(view.pixels - published)
+        assert difference.mean() < (1 if factor > 2 else 1e-9)
