@@ -67,6 +67,23 @@ class Execution:
     batch_size: int | None = None
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What a stage saw of its surroundings; see `Stage.probe`.
+
+    Attributes:
+        subject: What was looked at, in a word or two: `endpoint http://127.0.0.1:8000/v1`.
+        is_good: Whether the stage can work with it.
+        found: What there is, without secrets.
+        advice: What to do; empty where nothing is to be done.
+    """
+
+    subject: str
+    is_good: bool
+    found: str
+    advice: str = ""
+
+
 @dataclass
 class Shard:
     """Some consecutive rows of one image shard, as a stage sees them.
@@ -240,6 +257,15 @@ class Stage(ABC, Generic[C]):
         Raises:
             ConfigError: Says what is missing and how to get it.
         """
+
+    def probe(self) -> Iterable[Finding]:
+        """Look at what the stage would use besides packages and weights, and say what is there.
+
+        `longtail doctor` calls it, nothing else does: an endpoint answers and knows the model, a
+        Python of its own has its packages. It loads no weights, computes nothing, ends within
+        seconds, and raises nothing for what is absent or refuses: that is a finding.
+        """
+        return ()
 
     def setup(self) -> None:
         """Load what `process` needs; called once in the process that runs the stage."""
