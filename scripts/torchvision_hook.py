@@ -5,10 +5,11 @@ Python runs at every start: `import longtail_torchvision_hook`. vLLM and its chi
 torchvision at will, so nothing of ours could run before.
 
 torchvision's wheel on PyPI is built for CUDA, whatever torch stands beside it. On a torch without
-CUDA its compiled operators cannot load, and `import torchvision` fails at declaring a second
-implementation for `torchvision::nms`, which does not exist. Here `nms` and `qnms` get declared, just
-before torchvision is imported: enough for its Python parts, which is what processors use. Calling
-them, `roi_align` or torchvision's decoders fails as before. Where the operators load, nothing is done.
+CUDA its compiled operators cannot load, and `import torchvision` fails at describing what
+`torchvision::nms` returns, since there is none. Here `nms` and `qnms` are declared, just before
+torchvision is imported: enough for its Python parts, which is what image processors use. Calling
+them, `roi_align` or torchvision's decoders fails as before. Where the operators load, nothing is
+done.
 """
 
 import sys
@@ -42,11 +43,11 @@ def _declare_unless_loadable(folder: Path) -> None:
 
     try:
         for compiled in folder.glob("_C.*"):
-            torch.ops.load_library(str(compiled))
+            torch.ops.load_library(str(compiled))  # type: ignore[no-untyped-call]
             return
     except OSError:
         pass  # a library of CUDA is missing: the case that this file is for
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _kept.append(library)

@@ -44,7 +44,10 @@ def main(command: list[str]) -> int:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=in_the_child
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=in_the_child,  # noqa: PLW1509 (there is one thread)
     )
     watched = select.poll()
     watched.register(sys.stdin.fileno(), select.POLLIN | select.POLLHUP)

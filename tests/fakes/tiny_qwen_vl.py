@@ -30,7 +30,7 @@ SPECIAL = (
 
 _SENTENCES = (
     "You are a helpful assistant. Describe the image in one sentence, as tags, at length.",
-    "Answer with a JSON object: {\"type\": \"photo\", \"subjects\": [\"a\", \"b\"], \"scene\": \"\"}.",
+    'Answer with a JSON object: {"type": "photo", "subjects": ["a", "b"], "scene": ""}.',
     "A photograph of a red bicycle that leans on a white wall, seen from the side at night.",
     "The text in the image reads 'OPEN'; there is no other text. The style is documentary.",
 )
@@ -99,8 +99,9 @@ def write_tiny_qwen_vl(folder: Path, seed: int = 0, *, scale: float = 1.0) -> Pa
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer()
-    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
-    vocabulary = 64 * math.ceil(tokenizer.get_vocab_size() / 64)
+    vocabulary_ids = tokenizer.get_vocab()
+    ids = {token: vocabulary_ids[token] for token in SPECIAL}
+    vocabulary = 64 * math.ceil(len(vocabulary_ids) / 64)
     config = _config(ids, vocabulary)
     tokenizer.save(str(folder / "tokenizer.json"))
     tokenizer.model.save(str(folder))  # vocab.json and merges.txt
@@ -205,7 +206,10 @@ def _config(ids: dict[str, int], vocabulary: int) -> dict[str, Any]:
 def _image_processor(kind: str) -> dict[str, Any]:
     return {
         # The release has 65,536 to 16,777,216 pixels; small images shall make few tokens here.
-        "size": {"shortest_edge": 2 * PATCH_PX * PATCH_PX, "longest_edge": 64 * PATCH_PX * PATCH_PX},
+        "size": {
+            "shortest_edge": 2 * PATCH_PX * PATCH_PX,
+            "longest_edge": 64 * PATCH_PX * PATCH_PX,
+        },
         "patch_size": _VISION["patch_size"],
         "temporal_patch_size": _VISION["temporal_patch_size"],
         "merge_size": _VISION["spatial_merge_size"],
@@ -243,7 +247,11 @@ def _shapes(vision: dict[str, Any], text: dict[str, Any]) -> dict[str, tuple[int
 
 
 def _vision_shapes(vision: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    width, inner, out = vision["hidden_size"], vision["intermediate_size"], vision["out_hidden_size"]
+    width, inner, out = (
+        vision["hidden_size"],
+        vision["intermediate_size"],
+        vision["out_hidden_size"],
+    )
     merged = width * vision["spatial_merge_size"] ** 2
     patch = vision["patch_size"]
     shapes: dict[str, tuple[int, ...]] = {
