@@ -9,6 +9,7 @@
     │   └── QueryError            a SQL statement is refused or wrong
     ├── HinderedError             exit code 2: no task could be worked on, nothing is lost
     ├── StorageError              the store refused or lost something
+    ├── EndpointError             a model's server is down, or answers nothing that can be used
     ├── ContractError             a stage broke its contract (names stage and column)
     └── ConservationError         rows went missing: a bug of ours, never the user's
 
@@ -57,6 +58,10 @@ class HinderedError(LongtailError):
 
 class StorageError(LongtailError):
     """The store refused a request or lost something."""
+
+
+class EndpointError(LongtailError):
+    """The server of a model is down, refuses us, or answers nothing that can be used."""
 
 
 class ContractError(LongtailError):

@@ -1,12 +1,13 @@
-"""Search by example: the images of a dataset that are nearest to a picture.
+"""Search: the images of a dataset that are nearest to a picture, or to words.
 
-The picture is embedded by the very stage, configured as it was, that embedded the dataset. The
+The query is embedded by the very stage, configured as it was, that embedded the dataset. The
 search is exact and looks at every vector, a shard at a time, so memory holds one shard and the best
 so far.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from curation.errors import UsageError
 from curation.ingest.tombstones import read_tombstones
 from curation.inventory import applied_instances, choose_pipeline
 from curation.pipeline.instances import Instance, Registry
-from curation.pipeline.stage import Shard, run_stage
+from curation.pipeline.stage import Execution, Shard, Stage, run_stage
 from curation.pixels import views
 from schemas.columns import IDENTITY
 
@@ -29,12 +30,26 @@ VECTOR = "vector"
 _BLOCK_ROWS = 4096  # rows widened to float64 at once
 
 
+@runtime_checkable
+class ReadsText(Protocol):
+    """A stage whose vectors can be compared with vectors of words."""
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it can, as it is configured."""
+        ...
+
+    def embed_text(self, text: str) -> NDArray[np.float16]:
+        """Return the vector of a text, as the column has those of images; after `setup`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Match:
     """An image that was found.
 
     Attributes:
-        score: Cosine between it and the example, -1 to 1.
+        score: Cosine between it and the query, -1 to 1.
         image_id: Its identity, 16 bytes.
         shard: Where its row is.
         row: Likewise.
@@ -75,6 +90,7 @@ def search_by_image(
     limit: int,
     instance: str | None = None,
     pipeline: str | None = None,
+    execution: Execution | None = None,
 ) -> Found:
     """Find the `limit` images that are nearest to a picture.
 
@@ -88,11 +104,57 @@ def search_by_image(
         limit: Matches wanted, at least 1.
         instance: Whose vectors; null for the only instance that writes some.
         pipeline: Whose instances; null for the only pipeline applied.
+        execution: How the picture is embedded; null for the CPU, whatever the pipeline says.
 
     Raises:
-        UsageError: There is nothing to search, or the file is no picture that the stage can embed.
+        UsageError: There is nothing to search, the stage cannot embed anything here, or the file is
+            no picture that it can embed.
     """
     chosen = choose_instance(dataset, registry, instance, pipeline)
+    chosen = replace(chosen, execution=execution or Execution())
+    there = _shards(dataset, chosen)
+    return _nearest(dataset, chosen, there, embed_one(dataset, chosen, data), limit)
+
+
+def search_by_text(
+    dataset: Dataset,
+    registry: Registry,
+    text: str,
+    *,
+    limit: int,
+    instance: str | None = None,
+    pipeline: str | None = None,
+    execution: Execution | None = None,
+) -> Found:
+    """Find the `limit` images that a text describes best, as the model sees it.
+
+    Args:
+        dataset: As for `search_by_image`.
+        registry: Likewise.
+        text: What is wanted, in words.
+        limit: Matches wanted, at least 1.
+        instance: Whose vectors; null for the only instance that reads text.
+        pipeline: As for `search_by_image`.
+        execution: How the text is embedded; null for the CPU, whatever the pipeline says.
+
+    Raises:
+        UsageError: There is nothing to search, or the stage cannot embed a text, at all or here.
+    """
+    if not text.strip():
+        message = "the text is empty; say what to search for"
+        raise UsageError(message)
+    chosen = choose_instance(dataset, registry, instance, pipeline, for_text=True)
+    chosen = replace(chosen, execution=execution or Execution())
+    there = _shards(dataset, chosen)
+    stage = chosen.make()
+    assert isinstance(stage, ReadsText)
+    stage.check()
+    stage.setup()
+    return _nearest(dataset, chosen, there, stage.embed_text(text), limit)
+
+
+def _shards(dataset: Dataset, chosen: Instance) -> list[int]:
+    """Return the shards that can be searched, at least one."""
     shards = dataset.instance_shards(chosen.name, chosen.fingerprint)
     images = set(dataset.image_shards())
     there = [shard for shard in shards if shard in images]
@@ -102,7 +164,17 @@ def search_by_image(
             "run the pipeline, then search"
         )
         raise UsageError(message)
-    best = _Best(embed_one(dataset, chosen, data), limit)
+    return there
+
+
+def _nearest(
+    dataset: Dataset,
+    chosen: Instance,
+    there: Sequence[int],
+    query: NDArray[np.float16],
+    limit: int,
+) -> Found:
+    best = _Best(query, limit)
     tombstones = read_tombstones(dataset)
     for shard in there:
         column = f"{chosen.name}_{VECTOR}"
@@ -116,16 +188,30 @@ def search_by_image(
             table = table.filter(pc.invert(pc.fill_null(forbidden, False)))
         best.add(table, column)
     matches = _with_sources(dataset, best.places())
-    return Found(chosen.name, best.num_vectors, len(images) - len(there), matches)
+    num_missing = len(dataset.image_shards()) - len(there)
+    return Found(chosen.name, best.num_vectors, num_missing, matches)
 
 
 def choose_instance(
-    dataset: Dataset, registry: Registry, name: str | None, pipeline: str | None
+    dataset: Dataset,
+    registry: Registry,
+    name: str | None,
+    pipeline: str | None,
+    *,
+    for_text: bool = False,
 ) -> Instance:
     """Return the instance whose vectors are searched.
 
+    Args:
+        dataset: The dataset.
+        registry: The stages that exist.
+        name: The instance's name; null for the only one.
+        pipeline: Whose instances; null for the only pipeline applied.
+        for_text: Only those count that read text.
+
     Raises:
-        UsageError: There is none, it has no vectors or waits for a fit, or several could be meant.
+        UsageError: There is none, it has no vectors, reads no text or waits for a fit, or several
+            could be meant.
     """
     config = choose_pipeline(dataset, pipeline)
     instances = () if config is None else applied_instances(dataset, config, registry)
@@ -141,6 +227,8 @@ def choose_instance(
             f"{where}: no stage has written vectors; add `embed: {{}}` to a pipeline and run it"
         )
         raise UsageError(message)
+    if for_text:
+        able = _readers(able, name, where)
     if name is None and len(able) > 1:
         message = f"{where}: {len(able)} instances have vectors; choose one with --instance: "
         raise UsageError(message + ", ".join(able))
@@ -149,6 +237,25 @@ def choose_instance(
         message = f"{where}: {chosen.name} waits for a fit; run the pipeline, then search"
         raise UsageError(message)
     return chosen
+
+
+def _readers(able: dict[str, Instance], name: str | None, where: str) -> dict[str, Instance]:
+    """Return those instances that read text; the one that was named must be among them."""
+    found = {key: instance for key, instance in able.items() if _reads_text(instance.make())}
+    if found and (name is None or name in found):
+        return found
+    mute = name if name is not None else ", ".join(able)
+    message = (
+        f"{where}: {mute} cannot read text, only pictures (`--image`); to search with words, embed "
+        "with a CLIP model: `embed: {embedder: open_clip, weights: ...}`"
+    )
+    if found:
+        message = f"{where}: {mute} cannot read text, but {', '.join(found)} can"
+    raise UsageError(message)
+
+
+def _reads_text(stage: Stage[Any]) -> bool:
+    return isinstance(stage, ReadsText) and stage.reads_text
 
 
 def embed_one(dataset: Dataset, instance: Instance, data: bytes) -> NDArray[np.float16]:

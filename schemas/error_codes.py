@@ -41,6 +41,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
     # The process that worked on it.
     "crashed": ErrorCode(False, "{signal}"),
     "memory": ErrorCode(False, "more than {limit_mb} MB were needed"),
+    # A service that was asked about it.
+    "rejected": ErrorCode(False, "the service does not take this request (HTTP {status})"),
+    "service_failed": ErrorCode(True, "the service failed, or broke off its answer"),
+    "unseen": ErrorCode(True, "the model did not receive the image"),
     # Another column.
     "missing_input": ErrorCode(False, "{column} is null"),
     "nonfinite": ErrorCode(False, "{column} came out as NaN or infinity"),

@@ -2,6 +2,7 @@
 
 import uuid
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
@@ -11,11 +12,11 @@ from curation.cli.options import as_json, chosen_pipeline, dataset_url
 
 @click.command()
 @dataset_url
+@click.argument("text", required=False)
 @click.option(
     "--image",
-    required=True,
     type=click.Path(path_type=Path),
-    help="A picture; what looks like it is searched for.",
+    help="A picture instead of TEXT; what looks like it is searched for.",
 )
 @click.option("--instance", help="Whose vectors to search, where several instances have some.")
 @click.option(
@@ -26,33 +27,55 @@ from curation.cli.options import as_json, chosen_pipeline, dataset_url
     show_default=True,
     help="How many images to find.",
 )
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where the text or picture is embedded.",
+)
 @chosen_pipeline
 @as_json
 def search(
     dataset: str,
-    image: Path,
+    text: str | None,
+    image: Path | None,
     instance: str | None,
     limit: int,
+    device: Literal["cpu", "cuda"],
     pipeline: str | None,
     as_json: bool,
 ) -> None:
-    """Find the images that are nearest to a picture, by the vectors of `embed`.
+    """Find the images that are nearest to a text or a picture, by the vectors of `embed`.
 
-    The search is exact: it looks at every vector, and equal scores go by image id.
+    Words need a model that reads them, such as `embed: {embedder: open_clip, ...}`. The search is
+    exact: it looks at every vector, and equal scores go by image id.
     """
     from curation.dataset import Dataset
     from curation.errors import UsageError
-    from curation.search import search_by_image
+    from curation.pipeline.stage import Execution
+    from curation.search import search_by_image, search_by_text
     from stages.registry import STAGES
 
-    try:
-        data = image.read_bytes()
-    except OSError as error:
-        message = f"--image {image}: cannot be read: {error.strerror or error}"
-        raise UsageError(message) from error
-    found = search_by_image(
-        Dataset.open(dataset), STAGES, data, limit=limit, instance=instance, pipeline=pipeline
-    )
+    if (text is None) == (image is None):
+        message = 'expected what to search for: either words ("red bicycle at night") or --image'
+        raise UsageError(message)
+    how: dict[str, Any] = {
+        "limit": limit,
+        "instance": instance,
+        "pipeline": pipeline,
+        "execution": Execution(device),
+    }
+    if text is not None:
+        found = search_by_text(Dataset.open(dataset), STAGES, text, **how)
+    else:
+        assert image is not None
+        try:
+            data = image.read_bytes()
+        except OSError as error:
+            message = f"--image {image}: cannot be read: {error.strerror or error}"
+            raise UsageError(message) from error
+        found = search_by_image(Dataset.open(dataset), STAGES, data, **how)
     if as_json:
         matches = [
             {

@@ -80,9 +80,10 @@ def _end_without_memory(connection: Connection) -> NoReturn:
 
 
 def _limit_address_space(memory_bytes: int) -> None:
+    """Limit this process; the hard limit stays, for a server that a stage starts beside it."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
 def _die_with_parent() -> None:

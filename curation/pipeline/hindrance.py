@@ -1,13 +1,13 @@
 """Trouble that keeps a task from being worked on and is no fault of its shard.
 
-A full disk, a store that refuses, weights that cannot be loaded: the next shard would fail in the
-same way, so nobody is charged. The task goes back, and the run ends with the sentence made here
-where it does not pass.
+A full disk, a store or an endpoint that refuses, weights that cannot be loaded: the next shard
+would fail in the same way, so nobody is charged. The task goes back, and the run ends with the
+sentence made here where it does not pass.
 """
 
 import errno
 
-from curation.errors import LongtailError, StorageError, UsageError
+from curation.errors import EndpointError, LongtailError, StorageError, UsageError
 from curation.urls import redacted
 
 AGAIN = "then run the same command again: finished shards are kept"
@@ -38,7 +38,7 @@ def hindrance(where: str, error: Exception) -> str:
     Errors about the data of one shard give an empty string: a broken contract, rows that do not
     add up, a file that is missing or no Parquet. They are charges.
     """
-    if isinstance(error, StorageError | UsageError):
+    if isinstance(error, EndpointError | StorageError | UsageError):
         return redacted(f"{where}: {error}")
     passing = isinstance(error, ConnectionError | TimeoutError)
     if passing or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE):

@@ -1,66 +1,19 @@
 """The embedders that `embed` can use, by name."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from curation.config import Config
+from curation.pipeline.stage import Execution
 from curation.pixels import PixelSpec
 from stages.embed.bands import Bank, make_bank
 from stages.embed.descriptor import DIMENSION, Weights, describe
-
-
-class EmbedConfig(Config):
-    """What every embedder has.
-
-    Attributes:
-        embedder: Name of the embedder.
-    """
-
-    embedder: str = "descriptor"
-
-
-class Embedder(ABC):
-    """Turns images into vectors; length 1 and half precision are the stage's business.
-
-    Attributes:
-        version: Raised whenever the same image may give another vector.
-        config_type: The embedder's configuration.
-        batch_size: Images that `embed` takes at once, at most.
-    """
-
-    version: ClassVar[int]
-    config_type: ClassVar[type[EmbedConfig]]
-    batch_size: ClassVar[int] = 1
-
-    @property
-    @abstractmethod
-    def dimension(self) -> int:
-        """Length of a vector; known before `setup`."""
-
-    @abstractmethod
-    def pixels(self) -> PixelSpec:
-        """Return how the embedder wants to see images."""
-
-    def digests(self) -> Mapping[str, str]:
-        """Return digests of weights, which enter the fingerprint."""
-        return {}
-
-    @abstractmethod
-    def setup(self) -> None:
-        """Load what `embed` needs."""
-
-    @abstractmethod
-    def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.floating[Any]]:
-        """Return (len(images), dimension), in order.
-
-        A vector depends on its own image alone, to the last bit: a library whose sums change with
-        the size of a batch gets batches padded to one size. A vector that cannot be had is NaN.
-        """
+from stages.embed.embedder import EmbedConfig, Embedder
+from stages.embed.open_clip import OpenClipEmbedder
 
 
 class DescriptorConfig(EmbedConfig):
@@ -97,20 +50,24 @@ class DescriptorEmbedder(Embedder):
         self._max_pixels = config.max_pixels
         self._bank: Bank = ()
 
-    @property
-    def dimension(self) -> int:
+    def dimension(self, facts: Mapping[str, Any]) -> int:
         return DIMENSION
 
-    def pixels(self) -> PixelSpec:
+    def pixels(self, facts: Mapping[str, Any]) -> PixelSpec:
         # What `inspect` asks for by default. The fast filter is good enough: it only brings the
         # image to a size from which it is averaged down further.
         return PixelSpec(size_px=256, fit="inside", filter="linear", max_pixels=self._max_pixels)
 
-    def setup(self) -> None:
+    def setup(
+        self, facts: Mapping[str, Any], paths: Mapping[str, Path], execution: Execution
+    ) -> None:
         self._bank = make_bank()
 
     def embed(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.floating[Any]]:
         return np.stack([describe(image, self._bank, self._weights) for image in images])
 
 
-EMBEDDERS: dict[str, type[Embedder]] = {"descriptor": DescriptorEmbedder}
+EMBEDDERS: dict[str, type[Embedder]] = {
+    "descriptor": DescriptorEmbedder,
+    "open_clip": OpenClipEmbedder,
+}

@@ -7,11 +7,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curation.errors import ConfigError
 from curation.pipeline.stage import Shard, Stage
 from curation.pixels import PixelSpec
+from curation.weights import local_weights
 from schemas.embed import embed_table
 from schemas.error_codes import row_error
-from stages.embed.embedders import EMBEDDERS, EmbedConfig, Embedder
+from stages.embed.embedder import EmbedConfig, Embedder
+from stages.embed.embedders import EMBEDDERS
 
 
 class EmbedStage(Stage[EmbedConfig]):
@@ -35,19 +38,51 @@ class EmbedStage(Stage[EmbedConfig]):
         return ()
 
     def writes(self) -> pa.Schema:
-        return embed_table(self._embedder.dimension)
+        return embed_table(self._embedder.dimension(self.facts))
 
     def pixels(self) -> PixelSpec:
-        return self._embedder.pixels()
+        return self._embedder.pixels(self.facts)
 
     def digests(self) -> Mapping[str, str]:
-        return self._embedder.digests()
+        return self._embedder.digests(self.facts)
+
+    def weights(self) -> Mapping[str, str]:
+        return self._embedder.weights()
+
+    def learn(self) -> Mapping[str, Any]:
+        facts = super().learn()
+        paths = {
+            role: local_weights(reference, facts["weights"][role])
+            for role, reference in self.weights().items()
+        }
+        return {**facts, **self._embedder.learn(paths)}
+
+    def check(self) -> None:
+        self._embedder.check(self.execution)
 
     def setup(self) -> None:
-        self._embedder.setup()
+        paths = {role: self.weights_path(role) for role in self.weights()}
+        self._embedder.setup(self.facts, paths, self.execution)
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether `embed_text` gives vectors that can be compared with those of images."""
+        return self._embedder.reads_text
+
+    def embed_text(self, text: str) -> NDArray[np.float16]:
+        """Return the vector of a text, as `vector` has those of images; after `setup`.
+
+        Raises:
+            ConfigError: The embedder reads no text, or this text has no vector.
+        """
+        unit = unit_vector(self._embedder.embed_text(text))
+        if unit is None:
+            message = f"the model gives {text!r} no finite vector; try other words"
+            raise ConfigError(message)
+        return unit
 
     def process(self, shard: Shard) -> pa.Table:
-        vectors = np.zeros((len(shard), self._embedder.dimension), np.float16)
+        vectors = np.zeros((len(shard), self._embedder.dimension(self.facts)), np.float16)
         errors: list[str | None] = [None] * len(shard)
         waiting: list[int] = []
         images: list[NDArray[np.uint8]] = []

@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance
 from curation.pipeline.stage import Shard
 from curation.pixels import views
 from schemas.columns import IDENTITY
-from stages.embed.embedders import EmbedConfig
+from stages.embed.embedder import EmbedConfig
 from stages.embed.stage import EmbedStage
 
 _SKIMAGE = (

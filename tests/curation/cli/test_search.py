@@ -53,7 +53,10 @@ def test_json_has_the_same(root, capsys):
         (["--image", "/dev/null"], "error: the example cannot be embedded by embed: empty"),
         (["--image", "/dev/null", "--instance", "nothing"], "no instance 'nothing' with vectors"),
         (["--image", "/dev/null", "-k", "0"], "0 is not in the range"),
-        ([], "Missing option '--image'"),
+        ([], 'either words ("red bicycle at night") or --image'),
+        (["a dog", "--image", "/dev/null"], "either words"),
+        (["a dog"], "embed cannot read text, only pictures (`--image`); to search with words"),
+        ([" "], "the text is empty"),
     ],
 )
 def test_wrong_requests_end_with_2(root, capsys, arguments, said):

@@ -2,19 +2,22 @@
 
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from curation.errors import ConfigError
-from curation.pipeline.stage import Shard, run_stage
+from curation.pipeline.stage import Execution, Shard, run_stage
 from curation.pixels import PixelSpec
 from curation.tables import column_digest, from_parquet, to_parquet
 from schemas.embed import embed_table
 from stages.embed.descriptor import DIMENSION
-from stages.embed.embedders import DescriptorConfig, EmbedConfig, Embedder
+from stages.embed.embedder import EmbedConfig, Embedder
+from stages.embed.embedders import DescriptorConfig
 from stages.embed.stage import EmbedStage, unit_vector
 from stages.inspect.stage import InspectConfig, InspectStage
 from tests.stages.photographs import embed_stage, file_bytes, image_shard, photograph, vectors_of
@@ -128,15 +131,19 @@ class BrightnessEmbedder(Embedder):
     version = 1
     config_type = EmbedConfig
     batch_size = 3
-    dimension = 3
 
     def __init__(self, config: EmbedConfig) -> None:
         self.batches: list[int] = []
 
-    def pixels(self) -> PixelSpec:
+    def dimension(self, facts: Mapping[str, Any]) -> int:
+        return 3
+
+    def pixels(self, facts: Mapping[str, Any]) -> PixelSpec:
         return PixelSpec(size_px=8)
 
-    def setup(self) -> None:
+    def setup(
+        self, facts: Mapping[str, Any], paths: Mapping[str, Path], execution: Execution
+    ) -> None:
         pass
 
     def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
