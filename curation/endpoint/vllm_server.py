@@ -30,12 +30,13 @@ from types import TracebackType
 from typing import IO, Literal, Self
 
 import aiohttp
-from pydantic import Field
 
-from curation.config import Config
 from curation.endpoint import guard
+from curation.endpoint.server_settings import ServerSettings
 from curation.endpoint.vllm_python import clean_environment
 from curation.errors import HinderedError
+
+__all__ = ["ServerSettings", "VllmServer", "last_words"]
 
 _TRIES = 3
 """Another process may take the port between our asking for a free one and the server's start."""
@@ -48,32 +49,6 @@ _MAX_WORDS = 300
 
 _ERROR_LINE = re.compile(r"\b[A-Za-z_.]*(?:Error|Exception)\b: \S.*")
 _PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?((INFO|WARNING|ERROR) [\d-]+ [\d:]+ \[[^\]]*\] )?")
-
-
-class ServerSettings(Config):
-    """How a vLLM server runs; never part of a stage's meaning.
-
-    Attributes:
-        gpu_memory_utilization: Part of a GPU's memory that it takes, weights and cache together.
-            With `run.gpus` below 1 this has to be below it, too.
-        tensor_parallel_size: GPUs over which one model is spread; `run.gpus` must be as many.
-        max_num_seqs: Requests that it works on at once; null for vLLM's own choice.
-        max_num_batched_tokens: Tokens of one step; null for vLLM's own choice.
-        enforce_eager: Compile nothing: starts sooner, answers later.
-        cpu_cache_gib: Without a GPU: memory for the cache of keys and values.
-        start_timeout_s: Time to load the model.
-        log: Folder that gets a log file of every server; null to keep only the last words, for
-            when it fails.
-    """
-
-    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
-    tensor_parallel_size: int = Field(default=1, ge=1)
-    max_num_seqs: int | None = Field(default=None, ge=1)
-    max_num_batched_tokens: int | None = Field(default=None, ge=1)
-    enforce_eager: bool = False
-    cpu_cache_gib: int = Field(default=4, ge=1)
-    start_timeout_s: float = Field(default=1800.0, gt=0)
-    log: str | None = None
 
 
 class VllmServer:

@@ -1,4 +1,4 @@
-"""Small pictures for people to look at: views encoded again, nothing kept but their pixels."""
+"""Views encoded again, for people or for a server to look at; nothing kept but their pixels."""
 
 import io
 
@@ -18,6 +18,17 @@ def encode_webp(pixels: NDArray[np.uint8], quality: int = 75) -> bytes:
     """
     sink = io.BytesIO()
     Image.fromarray(pixels).save(sink, "WEBP", quality=quality, method=_EFFORT)
+    return sink.getvalue()
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode a view as PNG, which loses nothing, without any metadata; fast rather than small.
+
+    Args:
+        pixels: (height, width, 3) sRGB, uint8.
+    """
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, "PNG", compress_level=1)
     return sink.getvalue()
 
 

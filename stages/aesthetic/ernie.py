@@ -1,47 +1,27 @@
 """`ernie_image_aes`: the aesthetic model of the ERNIE-Image report."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from curation.errors import ConfigError
 from curation.pipeline.stage import Resources, Stage
 from curation.pixels import PixelSpec
-from curation.weights import WeightsReference
-from stages.aesthetic.cascade import Band
 from stages.aesthetic.ernie_checkpoint import SIZE_PX, Released
-from stages.aesthetic.ernie_engines import ENGINES, Engine
+from stages.aesthetic.ernie_config import ErnieImageAesConfig
+from stages.aesthetic.ernie_engine import Engine
 from stages.aesthetic.ernie_prompt import PROMPT_DIGEST
+from stages.aesthetic.ernie_transformers import TransformersEngine
+from stages.aesthetic.ernie_vllm import VllmEngine
 from stages.aesthetic.scorer import AestheticConfig, Image, ImageScorer
 
 _MODEL = "model"
 
 
-class ErnieImageAesConfig(AestheticConfig):
-    """The released model, or another one of its architecture, such as ArtiMuse.
-
-    Attributes:
-        scorer: `ernie_image_aes`.
-        weights: The folder as released: config.json, four safetensors files with their index, and
-            the tokenizer. Code beside them is not run.
-        engine: `transformers`: in this process, in batches. `vllm`: a vLLM server that the worker
-            starts from an environment of its own, one token for each image. Scores of the two
-            differ in the second decimal.
-        precision: In which the model computes. It was released, and tuned, in `bf16`.
-        after: Ask the model only where the score of the `aesthetic` instance that `inputs` names
-            lies in this band; null to ask it for every image.
-        max_pixels: Width times height above which a file is refused as a bomb.
-    """
-
-    scorer: Literal["ernie_image_aes"] = "ernie_image_aes"
-    weights: WeightsReference
-    engine: Literal["transformers", "vllm"] = "transformers"
-    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
-    after: Band | None = None
-    max_pixels: int = Field(default=64_000_000, ge=1, lt=1 << 31)
+ENGINES: dict[str, type[Engine]] = {"transformers": TransformersEngine, "vllm": VllmEngine}
+"""Name in YAML -> class."""
 
 
 class ErnieImageAesScorer(ImageScorer):
@@ -92,10 +72,10 @@ class ErnieImageAesScorer(ImageScorer):
             message = f"{folder}: expected the folder of the model as released, found a file"
             raise ConfigError(message)
         Released.read(folder)
-        ENGINES[self._config.engine].check()
+        ENGINES[self._config.engine](self._config, stage.execution).check()
 
     def setup(self, stage: Stage[Any]) -> None:
-        engine = ENGINES[self._config.engine](self._config.precision, stage.execution)
+        engine = ENGINES[self._config.engine](self._config, stage.execution)
         engine.load(stage.weights_path(_MODEL), stage.facts["weights"][_MODEL])
         self._engine = engine
 

@@ -39,6 +39,7 @@ SIZE_PX = 448
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+_VIDEO = "</box>"
 _TOKENIZER_FILES = (
     "added_tokens.json",
     "merges.txt",
@@ -299,7 +300,9 @@ def _tokenizer(folder: Path, target: Path) -> dict[str, int]:
         shutil.copyfile(folder / name, target / name)
     path = folder / "tokenizer_config.json"
     added = _added_tokens(folder)
-    missing = [token for token in (IMAGE_START, IMAGE_CONTEXT, IMAGE_END) if token not in added]
+    missing = [
+        token for token in (IMAGE_START, IMAGE_CONTEXT, IMAGE_END, _VIDEO) if token not in added
+    ]
     if "tokenizer_config.json" not in names or missing:
         what = f"has no token {missing[0]}" if missing else "is not there"
         message = f"{path}: {what}; expected the tokenizer of ERNIE-Image-Aes as released"
@@ -311,7 +314,9 @@ def _tokenizer(folder: Path, target: Path) -> dict[str, int]:
         "start_image_token": IMAGE_START,
         "end_image_token": IMAGE_END,
         "context_image_token": IMAGE_CONTEXT,
-        "video_token": "<video>",
+        # vLLM wants one. A new token would lie beyond the model's vocabulary, so it is one that the
+        # release has and our prompt has not.
+        "video_token": _VIDEO,
     }
     (target / "tokenizer_config.json").write_bytes(pretty_json(configuration))
     return added

@@ -1,6 +1,6 @@
 """A cascade decides as scoring everything does, and says what it left out."""
 
-from typing import cast
+from typing import Any, cast
 
 import duckdb
 import numpy as np
@@ -89,8 +89,8 @@ def ready(folder, **config):
     stage.facts = stage.learn()
     stage.execution = Execution("cpu", 2)
     stage.setup()
-    counting = Counting(stage._scorer._engine)
-    stage._scorer._engine = counting
+    scorer: Any = stage._scorer
+    counting = scorer._engine = Counting(scorer._engine)
     return stage, counting
 
 

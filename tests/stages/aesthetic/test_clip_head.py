@@ -24,7 +24,7 @@ WIDTHS = (768, 1024, 128, 64, 16, 1)
 def published(seed=0):
     """LAION's MLP: linear layers with dropout between them, which does nothing at inference."""
     torch.manual_seed(seed)
-    layers = []
+    layers: list[torch.nn.Module] = []
     for inputs, outputs in itertools.pairwise(WIDTHS):
         layers.append(torch.nn.Linear(inputs, outputs))
         if outputs > 16:
@@ -32,8 +32,10 @@ def published(seed=0):
     model = torch.nn.Module()
     model.layers = torch.nn.Sequential(*layers)
     with torch.no_grad():
-        layers[-1].bias.fill_(5.0)
-        layers[-1].weight.mul_(200.0)  # so that images differ
+        last = layers[-1]
+        assert isinstance(last, torch.nn.Linear)
+        last.bias.fill_(5.0)
+        last.weight.mul_(200.0)  # so that images differ
     return model.eval()
 
 

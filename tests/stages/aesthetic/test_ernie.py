@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from curation.errors import ConfigError
 from curation.pipeline.stage import Execution, Shard, run_stage
-from curation.pixels import views
+from curation.pixels import View, views
 from stages.aesthetic.ernie import expected_score
 from stages.aesthetic.ernie_prompt import SYSTEM_MESSAGE, WORDS, prompt
 from stages.aesthetic.scorer import AestheticConfig
@@ -414,5 +414,6 @@ def test_pixels_are_those_of_the_published_transform(tmp_path):
 
         (view,) = views(png(np.asarray(image)), [spec])
 
+        assert isinstance(view, View)
         difference = np.abs(view.pixels - published)
         assert difference.mean() < (1 if factor > 2 else 1e-9)

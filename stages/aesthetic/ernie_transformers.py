@@ -1,80 +1,34 @@
-"""What computes ERNIE-Image-Aes: a batch of images in, the logits of the score words out."""
+"""ERNIE-Image-Aes in this process."""
 
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.errors import ConfigError
 from curation.pipeline.stage import Execution
 from stages.aesthetic.ernie_checkpoint import IMAGENET_MEAN, IMAGENET_STD, Released, convert
+from stages.aesthetic.ernie_config import ErnieImageAesConfig
+from stages.aesthetic.ernie_engine import DTYPES, Engine, check_packages
 from stages.aesthetic.ernie_prompt import prompt, word_ids
 from stages.aesthetic.scorer import Image
 from training.encoders.torchvision_ops import declare_missing_ops
-
-Precision = Literal["bf16", "fp16", "fp32"]
-
-TORCH_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-
-
-class Engine(ABC):
-    """Computes the model; made for one precision and one place, then loaded once.
-
-    Attributes:
-        batch_size: Images that `logits` takes at once, at most.
-    """
-
-    batch_size: int
-
-    def __init__(self, precision: Precision, execution: Execution) -> None:
-        self.precision = precision
-        self.execution = execution
-
-    @classmethod
-    @abstractmethod
-    def check(cls) -> None:
-        """Refuse to run where a package is missing.
-
-        Raises:
-            ConfigError: Says which, and how to get it.
-        """
-
-    @abstractmethod
-    def load(self, folder: Path, digest: str) -> None:
-        """Load the released checkpoint in `folder`, whose content has this digest."""
-
-    @abstractmethod
-    def logits(self, images: Sequence[Image]) -> list[NDArray[np.float64] | str]:
-        """Return for each image the (101,) logits of the score words, or why there are none.
-
-        Args:
-            images: (448, 448, 3) RGB each. Called by several threads at the same time.
-        """
 
 
 class TransformersEngine(Engine):
     """The model in this process, through transformers, in batches of one size."""
 
-    _PACKAGES: ClassVar[tuple[str, ...]] = ("torch", "transformers", "safetensors")
-
-    def __init__(self, precision: Precision, execution: Execution) -> None:
-        super().__init__(precision, execution)
+    def __init__(self, config: ErnieImageAesConfig, execution: Execution) -> None:
+        super().__init__(config, execution)
         self.batch_size = execution.batch_size or (16 if execution.device == "cuda" else 2)
         # One batch at a time: two would need twice the memory, and a GPU is busy with one.
         self._turn = threading.Lock()
         self._model: Any = None
 
-    @classmethod
-    def check(cls) -> None:
-        for name in cls._PACKAGES:
-            if find_spec(name) is None:
-                message = f"{name} is not installed; `pip install 'longtail[vlm]'`"
-                raise ConfigError(message)
+    def check(self) -> None:
+        check_packages("torch", "transformers", "safetensors", extra="vlm")
 
     def load(self, folder: Path, digest: str) -> None:
         import torch
@@ -91,7 +45,7 @@ class TransformersEngine(Engine):
         token_ids = tokenizer.encode(text, add_special_tokens=False)
         loaded: Any = InternVLForConditionalGeneration.from_pretrained(
             converted,
-            dtype=getattr(torch, TORCH_DTYPES[self.precision]),
+            dtype=getattr(torch, DTYPES[self.config.precision]),
             attn_implementation="sdpa",
             local_files_only=True,
             use_safetensors=True,
@@ -124,7 +78,3 @@ class TransformersEngine(Engine):
             ).last_hidden_state[:, -1]
             found = (hidden @ self._words.T).to(torch.float64).cpu().numpy()
         return list(found[: len(images)])
-
-
-ENGINES: dict[str, type[Engine]] = {"transformers": TransformersEngine}
-"""Name in YAML -> class."""
