@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import click
 
+from curation.cli.cascade import cascade
 from curation.cli.compact import compact
 from curation.cli.completion import completion
 from curation.cli.dataset import ls, show
@@ -68,6 +69,7 @@ for command in (
     snapshot,
     sample,
     report,
+    cascade,
     forget,
     gc,
     compact,

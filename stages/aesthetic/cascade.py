@@ -24,8 +24,11 @@ Scores = NDArray[np.float64]
 
 BELOW, INSIDE, ABOVE = "below", "inside", "above"
 
-_CAREFUL_SHARES = (0.25, 0.5, 0.75)
-"""Parts of what could be skipped without changing a decision, for the first and safest bands."""
+_FIRST_STEP, _LAST_STEP, _NUM_STEPS = 1 / 32, 4.0, 64
+"""Expected shares of changed decisions for which bands are proposed, in units of `max_changed`."""
+
+_PULL = 1e-6
+_NEWTON_STEPS = 50
 
 _UNITS = 10_000
 """Scores are compared in units of 1e-4: a band decides, and decisions are made in integers."""
@@ -113,11 +116,10 @@ def calibrate(
 ) -> Calibration:
     """Find the narrowest band that changes next to no decision.
 
-    Half of the images, drawn by `seed`, propose bands, safe ones first: for 0, 1, 2, ... changed
-    decisions, the one that skips most. The other half tests these in that order and stops at the
-    first that fails, so that the confidence holds for all that passed, however many were tried. It
-    holds for images drawn as these were: calibrate on a random sample of the corpus, and again when
-    the corpus, a scorer or the threshold changes.
+    Half of the images, drawn by `seed`, propose bands, from a wide one inwards. The other half
+    tests these in that order and stops at the first that fails, so that the confidence holds for
+    all that passed, however many were tried. It holds for images drawn as these were: calibrate on
+    a random sample of the corpus, and again when the corpus, a scorer or the threshold changes.
 
     Args:
         cheap: (n,) scores of the scorer that sees all images.
@@ -135,6 +137,8 @@ def calibrate(
         Clopper & Pearson 1934. The proposals are ours.
     """
     _check(cheap, dear, max_changed, confidence)
+    in_order = np.lexsort((dear, cheap))  # whatever order they came in
+    cheap, dear = cheap[in_order], dear[in_order]
     order = np.random.default_rng(seed).permutation(len(cheap))
     half = len(cheap) // 2
     propose, test = order[:half], order[half:]
@@ -178,29 +182,49 @@ def _check(cheap: Scores, dear: Scores, max_changed: float, confidence: float) -
 def _proposals(
     cheap: NDArray[np.int64], passes: NDArray[np.bool_], max_changed: float
 ) -> Iterator[Band]:
-    """Yield bands that skip more and more of these images, and change more and more decisions."""
+    """Yield bands, each inside the one before, that are likely to change more and more decisions.
+
+    Where the far ends hold few images, counting them proposes what only this sample bears out. So a
+    smooth curve stands in for the counts: the fitted chance that an image of this cheap score
+    passes. Where it fits badly, less is saved; nothing is promised that does not hold.
+    """
     values, which = np.unique(cheap, return_inverse=True)
-    good = np.bincount(which, passes, len(values)).astype(np.int64)
-    bad = np.bincount(which, ~passes, len(values)).astype(np.int64)
-    # A cut at i below refuses the scores values[:i] unseen; one at j above accepts values[j:].
-    lost = np.concatenate([[0], np.cumsum(good)])
-    let_in = np.concatenate([np.cumsum(bad[::-1])[::-1], [0]])
-    below = np.concatenate([[0], np.cumsum(good + bad)])
-    above = below[-1] - below
-    # Of the bands that change nothing here, first some that keep a distance from the first change.
-    low = int(np.searchsorted(lost, 0, side="right")) - 1
-    high = len(let_in) - int(np.searchsorted(let_in[::-1], 0, side="right"))
-    for share in _CAREFUL_SHARES:
-        few_below = int(np.searchsorted(below, below[low] * share, side="right")) - 1
-        few_above = len(above) - int(np.searchsorted(above[::-1], above[high] * share, "right"))
-        yield from _band(values, few_below, max(few_above, few_below))
-    for allowed in range(int(2 * max_changed * len(cheap)) + 1):  # what changes more cannot pass
-        wrong = np.arange(allowed + 1)
-        lows = np.searchsorted(lost, wrong, side="right") - 1
-        highs = len(let_in) - np.searchsorted(let_in[::-1], allowed - wrong, side="right")
-        highs = np.maximum(highs, lows)  # where they meet, the cheap score decides every image
-        best = int(np.argmax(below[lows] + above[highs]))
-        yield from _band(values, int(lows[best]), int(highs[best]))
+    counts = np.bincount(which)
+    chance = _fitted_chance(values, counts, np.bincount(which, passes).astype(np.float64))
+    risk = np.minimum(chance, 1 - chance)
+    safest = np.argsort(risk, kind="stable")
+    expected = np.cumsum(risk[safest] * counts[safest]) / len(cheap)
+    steps = np.geomspace(_FIRST_STEP * max_changed, _LAST_STEP * max_changed, _NUM_STEPS)
+    for first in dict.fromkeys(np.searchsorted(expected, steps, side="right").tolist()):
+        asked = safest[first:]
+        if len(asked):
+            yield from _band(values, int(asked.min()), int(asked.max()) + 1)
+        else:  # the cheap score decides every image
+            middle = int(np.searchsorted(chance, 0.5))
+            yield from _band(values, middle, middle)
+
+
+def _fitted_chance(
+    values: NDArray[np.int64], counts: NDArray[np.int64], good: NDArray[np.float64]
+) -> Scores:
+    """Return the chance to pass for each value, rising with it, by logistic regression.
+
+    Source: Newton's method for two parameters. A slight pull towards 0 keeps them finite where the
+        two kinds do not overlap.
+    """
+    weights = counts / counts.sum()
+    mean = weights @ values
+    spread = max(float(np.sqrt(weights @ np.square(values - mean))), 1.0)
+    design = np.stack([np.ones(len(values)), (values - mean) / spread])
+    parameters = np.zeros(2)
+    pull = _PULL * np.eye(2)
+    for _ in range(_NEWTON_STEPS):
+        chance = _logistic(parameters @ design)
+        slope = design @ (good / counts.sum() - weights * chance) - pull @ parameters
+        bend = (design * (weights * chance * (1 - chance))) @ design.T + pull
+        parameters += np.linalg.solve(bend, slope)
+    parameters[1] = max(parameters[1], 0.0)
+    return np.asarray(_logistic(parameters @ design), np.float64)
 
 
 def _band(values: NDArray[np.int64], low: int, high: int) -> Iterator[Band]:
@@ -221,6 +245,12 @@ def _band(values: NDArray[np.int64], low: int, high: int) -> Iterator[Band]:
     )
 
 
+def _logistic(x: Scores) -> Scores:
+    from scipy.special import expit
+
+    return np.asarray(expit(x), np.float64)
+
+
 def _outcome(band: Band, cheap: NDArray[np.int64], passes: NDArray[np.bool_]) -> tuple[int, int]:
     """Return how many images the band skips, and how many of their decisions it changes."""
     nothing = np.zeros(len(cheap), np.bool_)
@@ -236,6 +266,6 @@ def _integers(scores: Scores) -> NDArray[np.int64]:
 
 def _chance(changed: int, total: int, share: float) -> float:
     """Return the probability of so few changes, or fewer, if `share` of all images changed."""
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
-    return float(binom.cdf(changed, total, share))
+    return float(bdtr(changed, total, share))
