@@ -17,7 +17,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from curation.errors import ConfigError
 from curation.fingerprint import pretty_json
@@ -106,13 +106,13 @@ class Released:
         path = folder / "config.json"
         try:
             found: Any = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            vision, language = found.get("vision_config") or {}, found.get("llm_config") or {}
+        except (OSError, ValueError, AttributeError) as error:
             message = (
                 f"{path}: expected the config.json of ERNIE-Image-Aes; name the folder of the "
                 "model as released"
             )
             raise ConfigError(message) from error
-        vision, language = found.get("vision_config") or {}, found.get("llm_config") or {}
         expected = {
             "model_type": (found.get("model_type"), "internvl_chat"),
             "llm_config.architectures": (language.get("architectures"), ["Qwen2ForCausalLM"]),
@@ -133,6 +133,11 @@ class Released:
                     f"{path}: {key} is {value!r}, expected {wanted!r}; ernie_image_aes scores with "
                     "ERNIE-Image-Aes and ArtiMuse as released, not with other InternVL models"
                 )
+                raise ConfigError(message)
+        parts = {"vision_config": (vision, _VISION), "llm_config": (language, _LANGUAGE_SIZES)}
+        for name, (part, keys) in parts.items():
+            if lacking := [key for key in keys if not isinstance(part.get(key), int)]:
+                message = f"{path}: {name} has no number {lacking[0]}; name the released folder"
                 raise ConfigError(message)
         edge = SIZE_PX // int(vision["patch_size"]) // 2
         return cls(vision, language, found.get("system_message") or SYSTEM_MESSAGE, edge * edge)
@@ -195,12 +200,7 @@ def _weight_files(folder: Path) -> list[str]:
 def _rewrite(source: Path, target: Path, layers: set[int]) -> list[str]:
     """Copy a file of weights under a new header; return its keys."""
     with source.open("rb") as file, target.open("wb") as out:
-        (length,) = struct.unpack("<Q", file.read(8))
-        if length > _MAX_HEADER_BYTES:
-            message = f"{source}: no safetensors file (its header would have {length} bytes)"
-            raise ConfigError(message)
-        header: dict[str, Any] = json.loads(file.read(length))
-        header.pop("__metadata__", None)
+        header = _header(file, source)
         renamed = dict(
             pair for key, tensor in header.items() for pair in _rename(key, tensor, layers, source)
         )
@@ -209,6 +209,29 @@ def _rewrite(source: Path, target: Path, layers: set[int]) -> list[str]:
         out.write(struct.pack("<Q", len(data)) + data)
         shutil.copyfileobj(file, out, _BLOCK_BYTES)
     return list(renamed)
+
+
+def _header(file: BinaryIO, source: Path) -> dict[str, Any]:
+    """Read a header, and see that the file has all bytes that it speaks of."""
+    num_bytes = source.stat().st_size
+    length = int.from_bytes(file.read(8), "little")
+    try:
+        if length > min(num_bytes, _MAX_HEADER_BYTES):
+            message = "too long"
+            raise ValueError(message)
+        header: dict[str, Any] = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        message = f"{source}: is no safetensors file; copy it again from the release"
+        raise ConfigError(message) from error
+    if num_bytes != 8 + length + end:
+        message = (
+            f"{source}: has {num_bytes} bytes, expected {8 + length + end}; copy it again from the "
+            "release"
+        )
+        raise ConfigError(message)
+    return header
 
 
 def _rename(
@@ -382,6 +405,22 @@ def _configuration(released: Released, image_token_id: int) -> dict[str, Any]:
         },
     }
 
+
+_VISION = (
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "patch_size",
+)
+_LANGUAGE_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "vocab_size",
+)
 
 # Not `rope_scaling`: the library that the model was released for has none for Qwen2, and what the
 # file names (dynamic) is meant for contexts beyond max_position_embeddings, which none of ours is.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.errors import ConfigError
 from curation.pipeline.stage import Execution
 from stages.aesthetic.ernie_checkpoint import IMAGENET_MEAN, IMAGENET_STD, Released, convert
 from stages.aesthetic.ernie_config import ErnieImageAesConfig
@@ -43,13 +44,22 @@ class TransformersEngine(Engine):
         tokenizer = AutoTokenizer.from_pretrained(converted, local_files_only=True)
         text = prompt(released.system_message, released.num_image_tokens)
         token_ids = tokenizer.encode(text, add_special_tokens=False)
-        loaded: Any = InternVLForConditionalGeneration.from_pretrained(
+        made: Any = InternVLForConditionalGeneration.from_pretrained(
             converted,
             dtype=getattr(torch, DTYPES[self.config.precision]),
             attn_implementation="sdpa",
             local_files_only=True,
             use_safetensors=True,
+            output_loading_info=True,
         )
+        loaded, report = made
+        # What the files lack was drawn at random, and only a log would say so.
+        if lacking := sorted({*report["missing_keys"], *report["mismatched_keys"]}, key=str):
+            message = (
+                f"{folder}: {len(lacking)} tensors of the model are not there or of another shape, "
+                f"such as {lacking[0]}; name all files of the release"
+            )
+            raise ConfigError(message)
         device = self.execution.device
         model: Any = loaded.eval().requires_grad_(False).to(device)
         self._token_ids = torch.tensor(token_ids, device=device)

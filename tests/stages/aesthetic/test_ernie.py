@@ -347,6 +347,34 @@ def test_a_tensor_of_another_model_is_named(tmp_path):
         ready(folder)
 
 
+def test_weights_are_never_made_up(tmp_path):
+    """A tensor that the files lack is refused; transformers would draw it at random."""
+    folder = make_internvl(tmp_path / "released")
+    (part,) = folder.glob("model-00001-*")
+    tensors = load_file(part)
+    del tensors["language_model.model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, part)
+
+    with pytest.raises(ConfigError, match=r"1 tensors .*layers.1.mlp.up_proj.weight"):
+        ready(folder)
+
+
+def test_a_cut_file_is_refused(tmp_path):
+    """Before anything reads it, with what it has and should have."""
+    folder = make_internvl(tmp_path / "released")
+    (part,) = folder.glob("model-00002-*")
+    whole = part.read_bytes()
+
+    for content, words in (
+        (whole[:-1], f"has {len(whole) - 1} bytes, expected {len(whole)}"),
+        (b"<html>not here</html>", "is no safetensors file"),
+        (b"", "is no safetensors file"),
+    ):
+        part.write_bytes(content)
+        with pytest.raises(ConfigError, match=words):
+            ready(folder)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "found"),
     [
@@ -356,6 +384,7 @@ def test_a_tensor_of_another_model_is_named(tmp_path):
         ("select_layer", -2, "select_layer is -2"),
         ("force_image_size", 224, "force_image_size is 224, expected 448"),
         ("llm_config", {"architectures": ["Phi3ForCausalLM"]}, "llm_config.architectures is"),
+        ("llm_config", {"architectures": ["Qwen2ForCausalLM"]}, "llm_config has no number hidden"),
     ],
 )
 def test_other_models_are_refused_before_anything_starts(tmp_path, key, value, found):
