@@ -169,7 +169,7 @@ def resolve(
             artifact,
             meaning,
             resources,
-            Execution(device, draft.run.batch_size),
+            Execution(device, draft.run.batch_size, resources.cpus, resources.gpus),
             draft.facts,
             {logical: resolved[upstream] for logical, upstream in inputs[name].items()},
         )

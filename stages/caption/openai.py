@@ -175,7 +175,7 @@ class OpenAICaptioner(Captioner):
     """
 
     version = 1
-    config_type = OpenAIConfig
+    config_type: ClassVar[type[OpenAIConfig]] = OpenAIConfig
     resources: ClassVar[Resources | None] = Resources(own_pool=True, shards_in_flight=4)
 
     def __init__(self, config: OpenAIConfig) -> None:

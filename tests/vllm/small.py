@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from curation.endpoint.vllm_server import ServerSettings
+from curation.endpoint.vllm_settings import ServerSettings
 
 NAME = "tiny-qwen-vl"
 SETTINGS = ServerSettings(enforce_eager=True, cpu_cache_gib=1, start_timeout_s=240)

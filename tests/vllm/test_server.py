@@ -15,7 +15,7 @@ import pytest
 
 from curation.endpoint import Answer, Failed
 from curation.endpoint.vllm_server import VllmServer
-from curation.errors import HinderedError
+from curation.errors import EndpointError
 from tests.fakes.tiny_qwen_vl import PATCH_PX
 from tests.vllm.small import NAME, OPTIONS, SETTINGS, asking, picture
 
@@ -182,7 +182,7 @@ def test_a_bad_folder_is_told_in_a_sentence(vllm_python, tiny_model, tmp_path):
             (tmp_path / file.name).write_bytes(file.read_bytes())
     server = VllmServer(vllm_python, tmp_path, NAME, SETTINGS, device="cpu", options=OPTIONS)
 
-    with pytest.raises(HinderedError) as caught:
+    with pytest.raises(EndpointError) as caught:
         server.start()
 
     assert str(caught.value).startswith(f"vLLM ended before it served {tmp_path}: ")
@@ -199,7 +199,8 @@ def test_the_server_goes_with_whoever_started_it(vllm_python, tiny_model, tmp_pa
         "from pathlib import Path\n"
         "hard = resource.getrlimit(resource.RLIMIT_AS)[1]\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, hard))\n"
-        "from curation.endpoint.vllm_server import ServerSettings, VllmServer\n"
+        "from curation.endpoint.vllm_server import VllmServer\n"
+        "from curation.endpoint.vllm_settings import ServerSettings\n"
         "settings = ServerSettings.model_validate_json(sys.argv[3])\n"
         "VllmServer(Path(sys.argv[1]), Path(sys.argv[2]), 'm', settings, device='cpu').start()\n"
         "print('ready', flush=True)\n"

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from curation.endpoint.vllm_python import VARIABLE, clean_environment, find_vllm_python
-from curation.endpoint.vllm_server import ServerSettings, VllmServer, last_words
-from curation.errors import ConfigError, HinderedError
+from curation.endpoint.vllm_server import VllmServer, last_words
+from curation.endpoint.vllm_settings import ServerSettings
+from curation.errors import ConfigError, EndpointError
 
 BEFORE = (
     "(APIServer pid=739) WARNING 11-23 15:21:27 [system_utils.py:255] Found ulimit of 20000. This "
@@ -61,7 +62,7 @@ def test_a_server_that_ends_at_once(tmp_path):
     )
     server = VllmServer(python, tmp_path, "m", ServerSettings(), device="cpu")
 
-    with pytest.raises(HinderedError) as caught:
+    with pytest.raises(EndpointError) as caught:
         server.start()
 
     assert f"vLLM ended before it served {tmp_path}: ImportError: no GPU; check" in str(
@@ -79,7 +80,7 @@ def test_a_server_that_never_answers(tmp_path):
     server = VllmServer(python, tmp_path, "m", settings, device="cpu")
 
     with pytest.raises(
-        HinderedError, match="within server.start_timeout_s = 0.5 s; its last words: Loading"
+        EndpointError, match="within server.start_timeout_s = 0.5 s; its last words: Loading"
     ):
         server.start()
 
@@ -98,7 +99,7 @@ def test_what_it_is_started_with(tmp_path):
         python, tmp_path, "m", settings, device="cuda", cpus=3, options=("--x", "y")
     )
 
-    with pytest.raises(HinderedError):
+    with pytest.raises(EndpointError):
         server.start()
 
     arguments, environment = eval(seen.read_text())
