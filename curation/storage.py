@@ -47,7 +47,23 @@ _FOREIGN = (
 )
 """What the libraries below fsspec raise when a store cannot be reached or knows no credentials."""
 
+_TAGS = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "Content-MD5",
+    "LastModified",
+    "Last-Modified",
+    "mtime",
+    "created",
+)
+"""Under these names, file systems tell what a file's content, or time, is."""
+
+_PIECES_BYTES = 64 << 20
+_PIECE_BYTES = 4 << 20
+
 Data = bytes | memoryview
+Stamp = Mapping[str, Any]
 
 
 def _fault(point: str, path: str) -> None:
@@ -249,6 +265,41 @@ class Store:
             entry.removeprefix(prefix): (int(facts["size"] or 0), self._written(entry, facts))
             for entry, facts in sorted(found.items())
         }
+
+    def stamps(self, name: str) -> dict[str, Stamp]:
+        """Return file -> what tells its content from another's, for `name` or all below it.
+
+        The file that is the store's root is called `""`. `FileNotFoundError` where nothing is.
+        """
+        path = self.path(name)
+        with self._explained("read", name):
+            info = self.fs.info(path)
+            is_file = info["type"] == "file"
+            found = {path: info} if is_file else self.fs.find(path, detail=True)
+        return {
+            "" if entry == self.root else entry.removeprefix(f"{self.root}/"): {
+                "size": facts["size"],
+                **{tag: str(facts[tag]) for tag in _TAGS if facts.get(tag)},
+            }
+            for entry, facts in sorted(found.items())
+        }
+
+    def download(self, name: str, target: Path) -> None:
+        """Copy the file `name` to this machine, piece by piece; `OSError` if that goes wrong.
+
+        A web server is asked for one piece at a time where the file is large, since fsspec gives
+        one request five minutes. A copy that ends early may pass unnoticed: compare the size.
+        """
+        path = self.path(name)
+        with reaching(self.uri(name)):
+            if "http" in self.fs.protocol and (self.fs.size(path) or 0) > _PIECES_BYTES:
+                try:
+                    with self.fs.open(path, "rb") as source, target.open("wb") as file:
+                        shutil.copyfileobj(source, file, _PIECE_BYTES)
+                except ValueError:  # it knows no ranges
+                    self.fs.get_file(path, str(target))
+            else:
+                self.fs.get_file(path, str(target))
 
     def _written(self, path: str, facts: Mapping[str, Any]) -> dt.datetime:
         for key in ("mtime", "LastModified", "last_modified"):

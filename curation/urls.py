@@ -13,8 +13,10 @@ from curation.errors import ConfigError
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]*")
 _WHOLE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _NO_HOST = frozenset({"file", "local"})
-_USERS = frozenset({"abfs", "abfss", "hdfs", "sftp", "smb", "ssh", "wasb", "wasbs", "webhdfs"})
-"""Schemes in which a bare name before `@` is part of the address: a container or an account."""
+_USERS = frozenset(
+    {"abfs", "abfss", "hdfs", "hf", "sftp", "smb", "ssh", "wasb", "wasbs", "webhdfs"}
+)
+"""Schemes in which a bare name before `@` is part of the address: a container, account or model."""
 
 _PARAMETER = re.compile(r"(?<=[?&;#])([^=&;#\s]+)=([^&;#\s]*)")
 _SECRET_PARAMETER = re.compile(

@@ -19,6 +19,11 @@ from curation.storage import Store
 from stages.registry import STAGES
 
 
+def read_pipeline(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """Read and check a pipeline file, but for what its stages need."""
+    return parse_pipeline(read_text(path), str(path), overrides)
+
+
 def open_session(path: Path, overrides: Sequence[str] = ()) -> Session:
     """Read and check a pipeline file."""
     text = read_text(path)

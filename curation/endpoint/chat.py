@@ -72,7 +72,7 @@ def parse_answer(data: bytes, secret: str) -> Answer:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise bad_response("no message in it")
-    finish_reason = choice.get("finish_reason")
+    finish_reason = _word(choice.get("finish_reason"))
     if finish_reason == "error":
         raise bad_response("generation broke off")
     refusal = message.get("refusal")
@@ -85,7 +85,7 @@ def parse_answer(data: bytes, secret: str) -> Answer:
     return Answer(
         text=_content(message.get("content")),
         refusal=refusal,
-        finish_reason=_word(finish_reason),
+        finish_reason=finish_reason,
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
         image_tokens=_count(details.get("image_tokens")),
@@ -172,13 +172,11 @@ def _said(data: bytes, secret: str) -> str:
 
 
 def _content(value: Any) -> str:
-    """Return the text of a message, which some servers give in parts."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        texts = [part.get("text") for part in value if isinstance(part, dict)]
-        return "".join(text for text in texts if isinstance(text, str))
-    return ""
+    """Return the text of a message, which some servers give in parts; it can be encoded."""
+    parts = value if isinstance(value, list) else [{"text": value}]
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    whole = "".join(text for text in texts if isinstance(text, str))
+    return whole.encode(errors="replace").decode()  # JSON may hold half a character
 
 
 def _count(value: Any) -> int | None:

@@ -214,7 +214,7 @@ class Client:
                 raise self._down(found)
             if too_many:
                 self._num_failed = 0
-        return Failed(error.error)
+        return Failed(error.error, error.words)
 
     async def _ask_control(self) -> RequestError | None:
         """Return what the control request fails for; null where it is answered.
@@ -264,7 +264,8 @@ class Client:
 
     def _body(self, request: Mapping[str, Any]) -> bytes:
         body = {"model": self.model, **request}
-        return json.dumps(body, ensure_ascii=False, allow_nan=False, sort_keys=True).encode()
+        # Not sorted: the order of a schema's properties is the order in which they are written.
+        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
 
     async def _request(self, body: bytes, timeout_s: float) -> Answer:
         """Exchange one request for an answer.

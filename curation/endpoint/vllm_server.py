@@ -32,14 +32,15 @@ from typing import IO, Literal, Self
 import aiohttp
 
 from curation.endpoint import guard
-from curation.endpoint.server_settings import ServerSettings
 from curation.endpoint.vllm_python import clean_environment
-from curation.errors import HinderedError
-
-__all__ = ["ServerSettings", "VllmServer", "last_words"]
+from curation.endpoint.vllm_settings import ServerSettings
+from curation.errors import EndpointError
 
 _TRIES = 3
 """Another process may take the port between our asking for a free one and the server's start."""
+
+_GPU_PART = 0.9
+"""The rest is for what the driver and the kernels take besides; vLLM's own choice, too."""
 
 _POLL_S = 0.25
 _ASK_S = 10.0
@@ -61,6 +62,7 @@ class VllmServer:
         settings: How it runs.
         device: `cuda` for the GPUs that this process sees.
         cpus: Threads that compute, without a GPU; with one, that prepare images.
+        gpus: What of the GPUs is its own: several, one, or a fraction of one.
         options: More arguments of `vllm serve`, of the caller's own making, never of a user's.
     """
 
@@ -73,6 +75,7 @@ class VllmServer:
         *,
         device: Literal["cpu", "cuda"],
         cpus: float = 1.0,
+        gpus: float = 1.0,
         options: Sequence[str] = (),
     ) -> None:
         self._python = python
@@ -81,6 +84,7 @@ class VllmServer:
         self._settings = settings
         self._device = device
         self._cpus = cpus
+        self._gpus = gpus
         self._options = tuple(options)
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
@@ -101,7 +105,7 @@ class VllmServer:
         """Start it and wait until it answers.
 
         Raises:
-            HinderedError: It ended before, or took too long; says vLLM's own last words.
+            EndpointError: It ended before, or took too long; says vLLM's own last words.
         """
         for _ in range(_TRIES):
             self._launch()
@@ -115,7 +119,7 @@ class VllmServer:
             f"vLLM ended before it served {self._model}: {words}; check the model's folder, its "
             f"`dtype` and `max_model_len`, and that {self._python} starts vLLM here"
         )
-        raise HinderedError(message)
+        raise EndpointError(message)
 
     def close(self) -> None:
         """End it with all its processes, and wait until they are gone; may be called twice."""
@@ -132,9 +136,14 @@ class VllmServer:
         assert self._log is not None
         self._log.close()
 
+    def words_at_end(self) -> str | None:
+        """Return its last words; null where it runs, as far as can be seen."""
+        return None if self.is_alive else self.last_words()
+
     def last_words(self) -> str:
         """Return the line of its log that says most about its end, in short."""
-        assert self._log is not None
+        if self._log is None or self._log.closed:
+            return "it was ended"
         end = self._log.seek(0, 2)
         self._log.seek(max(0, end - _TAIL_BYTES))
         text = self._log.read().decode("utf-8", errors="replace")
@@ -182,7 +191,7 @@ class VllmServer:
                     f"vLLM did not serve {self._model} within server.start_timeout_s = "
                     f"{self._settings.start_timeout_s:g} s; its last words: {words}"
                 )
-                raise HinderedError(message)
+                raise EndpointError(message)
             time.sleep(_POLL_S)
         return False
 
@@ -206,7 +215,6 @@ class VllmServer:
             "served-model-name": self._name,
             "host": "127.0.0.1",
             "port": self._port,
-            "tensor-parallel-size": settings.tensor_parallel_size,
             # Whoever asks says how to sample; the model's folder has no say in it.
             "generation-config": "vllm",
             "seed": 0,
@@ -223,7 +231,11 @@ class VllmServer:
             "max-num-batched-tokens": settings.max_num_batched_tokens,
         }
         if self._device == "cuda":
-            arguments["gpu-memory-utilization"] = settings.gpu_memory_utilization
+            part = round(_GPU_PART * min(1.0, self._gpus), 3)
+            arguments["gpu-memory-utilization"] = settings.gpu_memory_utilization or part
+            arguments["tensor-parallel-size"] = settings.tensor_parallel_size or max(
+                1, int(self._gpus)
+            )
         flags = ["--disable-uvicorn-access-log"]
         if settings.enforce_eager:
             flags.append("--enforce-eager")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curation.dataset import Dataset
-from curation.errors import ConfigError, LongtailError
+from curation.errors import ConfigError, DatasetError, LongtailError
 from curation.fingerprint import pretty_json
 from curation.pipeline.stage import Stage
 
@@ -24,24 +24,38 @@ def facts_path(pipeline: str) -> str:
 
 
 def read_facts(dataset: Dataset, pipeline: str) -> Facts:
-    """Return what was recorded for a pipeline; nothing where it never ran, or needs no facts."""
+    """Return what was recorded for a pipeline; nothing where it never ran, or needs no facts.
+
+    Raises:
+        DatasetError: The file is spoilt.
+    """
+    path = facts_path(pipeline)
     try:
-        found: Facts = json.loads(dataset.store.read(facts_path(pipeline)))
+        found = json.loads(dataset.store.read(path))
+        return {name: {**entry, "facts": dict(entry["facts"])} for name, entry in found.items()}
     except FileNotFoundError:
         return {}
-    return found
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        message = (
+            f"{dataset.store.uri(path)}: is not what a run wrote there ({error}); delete it and "
+            "run the pipeline again where its weights are"
+        )
+        raise DatasetError(message) from error
 
 
 class Recorded:
-    """Finds facts for a reader: recorded ones first, since the weights need not be here."""
+    """Finds facts for a reader: recorded ones first, since the weights need not be here.
+
+    The pipeline's file and its facts are recorded together, so where weights lie does not matter;
+    but of a record that is of another file than this one, nothing is taken.
+    """
 
     def __init__(self, dataset: Dataset, pipeline: str) -> None:
         self._facts = read_facts(dataset, pipeline)
 
     def __call__(self, name: str, stage: Stage[Any]) -> Mapping[str, Any]:
-        entry = self._facts.get(name)
-        facts: Mapping[str, Any] = entry["facts"] if entry is not None else stage.learn()
-        return facts
+        facts = _recorded_for(self._facts.get(name), stage, with_place=False)
+        return learn(name, stage) if facts is None else facts
 
 
 class Learnt:
@@ -60,16 +74,14 @@ class Learnt:
 
     def __call__(self, name: str, stage: Stage[Any]) -> Mapping[str, Any]:
         if name not in self._known:
-            told = _told(stage)
             try:
-                facts = stage.learn()
-            except ConfigError as error:
-                entry = self._recorded().get(name)
-                if entry is None or {**entry, "facts": None} != {**told, "facts": None}:
-                    message = f"stages.{name}: {error}"
-                    raise ConfigError(message) from error
-                facts = entry["facts"]
-            self._known[name] = {**told, "facts": dict(facts)}
+                facts = learn(name, stage)
+            except ConfigError:
+                known = _recorded_for(self._recorded().get(name), stage, with_place=True)
+                if known is None:
+                    raise
+                facts = known
+            self._known[name] = {**_told(stage), "facts": dict(facts)}
         found: Mapping[str, Any] = self._known[name]["facts"]
         return found
 
@@ -89,8 +101,33 @@ class Learnt:
             try:
                 self._record = read_facts(Dataset.open(self._url), self._pipeline)
             except LongtailError:
-                self._record = {}  # there is no dataset yet
+                self._record = {}  # no dataset yet, or none to be read: the weights are missed
         return self._record
+
+
+def learn(name: str, stage: Stage[Any]) -> Mapping[str, Any]:
+    """Return what a stage learns of its weights here.
+
+    Raises:
+        ConfigError: They are not here; the message begins with the instance.
+    """
+    try:
+        return stage.learn()
+    except ConfigError as error:
+        message = f"stages.{name}: {error}"
+        raise ConfigError(message) from error
+
+
+def _recorded_for(
+    entry: Mapping[str, Any] | None, stage: Stage[Any], *, with_place: bool
+) -> Mapping[str, Any] | None:
+    """Return the facts of a record, if it is of this stage as it is configured now."""
+    told = _told(stage)
+    keys = [key for key in told if with_place or key != "weights"]
+    if entry is None or any(entry.get(key) != told[key] for key in keys):
+        return None
+    facts: Mapping[str, Any] = entry["facts"]
+    return facts
 
 
 def _told(stage: Stage[Any]) -> dict[str, Any]:

@@ -121,6 +121,15 @@ class Instance:
         }
 
 
+def configure(config: PipelineConfig, registry: Registry) -> dict[str, Stage[Any]]:
+    """Return instance -> its stage as configured, with nothing learnt, bound or looked at.
+
+    Raises:
+        ConfigError: Unknown stage, backend or key.
+    """
+    return {name: _draft(name, value, registry).make() for name, value in config.stages.items()}
+
+
 def resolve(
     config: PipelineConfig,
     registry: Registry,
@@ -160,7 +169,7 @@ def resolve(
             artifact,
             meaning,
             resources,
-            Execution(device, draft.run.batch_size),
+            Execution(device, draft.run.batch_size, resources.cpus, resources.gpus),
             draft.facts,
             {logical: resolved[upstream] for logical, upstream in inputs[name].items()},
         )

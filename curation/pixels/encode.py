@@ -1,4 +1,4 @@
-"""Views encoded again, for people or for a server to look at; nothing kept but their pixels."""
+"""Views encoded again, for people and for models to look at; nothing kept but their pixels."""
 
 import io
 
@@ -21,24 +21,29 @@ def encode_webp(pixels: NDArray[np.uint8], quality: int = 75) -> bytes:
     return sink.getvalue()
 
 
+def encode_jpeg(pixels: NDArray[np.uint8], quality: int = 80, *, full_color: bool = False) -> bytes:
+    """Encode a view as a baseline JPEG, without EXIF, profile or any other metadata.
+
+    Args:
+        pixels: (height, width, 3) sRGB, uint8; at most 65,500 either way.
+        quality: 1 to 95; 80 is good for thumbnails.
+        full_color: Keep colour at full resolution (4:4:4), as small coloured letters need it,
+            instead of half (4:2:0).
+    """
+    sink = io.BytesIO()
+    subsampling = "4:4:4" if full_color else "4:2:0"
+    Image.fromarray(pixels).save(
+        sink, "JPEG", quality=quality, subsampling=subsampling, optimize=True
+    )
+    return sink.getvalue()
+
+
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode a view as PNG, which loses nothing, without any metadata; fast rather than small.
+    """Encode a view as PNG, without loss, text or profile.
 
     Args:
         pixels: (height, width, 3) sRGB, uint8.
     """
     sink = io.BytesIO()
-    Image.fromarray(pixels).save(sink, "PNG", compress_level=1)
-    return sink.getvalue()
-
-
-def encode_jpeg(pixels: NDArray[np.uint8], quality: int = 80) -> bytes:
-    """Encode a view as a baseline JPEG, without EXIF, profile or any other metadata.
-
-    Args:
-        pixels: (height, width, 3) sRGB, uint8; at most 65,500 either way.
-        quality: 1 to 95; 80 is good for thumbnails. Colour is halved in resolution (4:2:0).
-    """
-    sink = io.BytesIO()
-    Image.fromarray(pixels).save(sink, "JPEG", quality=quality, subsampling="4:2:0", optimize=True)
+    Image.fromarray(pixels).save(sink, "PNG")
     return sink.getvalue()

@@ -13,7 +13,16 @@ LONGEST_CAPTION = 700
 _WORDS = ("caption", "captions")
 """A column is called so, or a stage whose columns of text are captions."""
 
-_FACTS = ("error", "language", "variant", "model", "status", "finish_reason")
+_FACTS = (
+    "error",
+    "finish_reason",
+    "language",
+    "model",
+    "revision",
+    "status",
+    "structured",
+    "variant",
+)
 """Columns of a captioner that say something of a caption and are none."""
 
 

@@ -2,15 +2,24 @@
 
 import hashlib
 import json
+import logging
 import os
+import stat
 import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from curation.errors import ConfigError
 from curation.fingerprint import DIGEST_LENGTH, digest
+from curation.weights.lock import alone
+
+_log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset(
     {
         ".bin",
+        ".bpe",
         ".jinja",
         ".json",
         ".model",
@@ -20,63 +29,149 @@ SUFFIXES = frozenset(
         ".pth",
         ".safetensors",
         ".tiktoken",
+        ".txt",
+        ".vocab",
+        ".yaml",
     }
-    | {".txt", ".vocab", ".bpe", ".yaml"}
 )
 """The files of a folder that count; a README or a picture changes no model."""
 
+_WORDS = ("licence", "license", "notice", "readme", "requirements")
 _REMEMBERED_BYTES = 1 << 20  # smaller files are hashed faster than looked up
-_BLOCK_BYTES = 1 << 22
+_SAID_BYTES = 1 << 30
 
 
-def weight_files(folder: Path) -> list[str]:
-    """Return the files of a folder that count, as paths below it with `/`, sorted."""
+def chosen(names: list[str]) -> list[str]:
+    """Return those of a folder's files that count, sorted.
+
+    Besides other kinds of files, licences and the like are left out, and what begins with a dot;
+    and, beside safetensors, PyTorch's pickle of the same model: it is not loaded, and would double
+    what is fetched.
+
+    Args:
+        names: Paths below the folder, with `/`.
+    """
+    safe = {name.rpartition("/")[0] for name in names if name.endswith(".safetensors")}
     found = []
-    for root, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                found.append((Path(root) / name).relative_to(folder).as_posix())
+    for name in names:
+        folder, _, last = name.rpartition("/")
+        if any(part.startswith(".") for part in name.split("/")):
+            continue
+        if Path(last).suffix.lower() not in SUFFIXES or last.lower().startswith(_WORDS):
+            continue
+        if "pytorch_model" in last and ".bin" in last and folder in safe:
+            continue
+        found.append(name)
     return sorted(found)
 
 
-def digest_of(path: Path, memory: Path) -> str:
+def weight_files(folder: Path) -> list[str]:
+    """Return the files of a folder that count, as paths below it with `/`, sorted.
+
+    Links are followed, except into a folder that is being looked through.
+    """
+    return chosen(list(_below(folder, "", frozenset())))
+
+
+def _below(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[str]:
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    for entry in os.scandir(folder):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _below(folder / entry.name, f"{prefix}{entry.name}/", above | {real})
+        else:
+            yield prefix + entry.name
+
+
+def digest_of(path: Path, memory: Path | None) -> str:
     """Return the digest of a file's content, or of a folder's files by name: 32 hex digits.
 
     Args:
         path: A file, whose name does not matter, or a folder.
-        memory: Folder in which digests of large files are remembered by path, size and time of
-            change, so that a second look costs nothing.
+        memory: Folder in which digests of large files are remembered by path, size and times of
+            change, so that a second look costs nothing. Null, or one that cannot be written, for
+            reading them each time.
+
+    Raises:
+        ConfigError: Something is missing, unreadable, or no file; or a folder has no weights.
     """
-    if path.is_file():
-        return _file_digest(path, memory)[:DIGEST_LENGTH]
-    return digest({name: _file_digest(path / name, memory) for name in weight_files(path)})
+    try:
+        if not path.is_dir():
+            return _file_digest(path, memory)[:DIGEST_LENGTH]
+        names = weight_files(path)
+        if not names:
+            message = f"{path}: holds no weights (no {', '.join(sorted(SUFFIXES))} file)"
+            raise ConfigError(message)
+        return digest({name: _file_digest(path / name, memory) for name in names})
+    except FileNotFoundError as error:
+        where = error.filename or path
+        hint = "; the link leads nowhere" if Path(where).is_symlink() else ""
+        message = f"{where}: no such file or folder{hint}; name weights that are there"
+        raise ConfigError(message) from error
+    except OSError as error:
+        message = f"{error.filename or path}: the weights cannot be read ({error.strerror})"
+        raise ConfigError(message) from error
 
 
-def _file_digest(path: Path, memory: Path) -> str:
-    facts = path.stat()
-    if facts.st_size < _REMEMBERED_BYTES:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    real = path.resolve()
-    key = {"path": str(real), "size": facts.st_size, "changed": facts.st_mtime_ns}
-    note = memory / f"{digest(str(real))}.json"
+def size_of(path: Path) -> int:
+    """Return the bytes of the files that count."""
+    files = [path / name for name in weight_files(path)] if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
+
+
+def _file_digest(path: Path, memory: Path | None) -> str:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would never end
+        message = f"{path}: is no regular file; weights are files"
+        raise ConfigError(message)
+    if status.st_size < _REMEMBERED_BYTES or memory is None:
+        return _hash(path)
+    real = str(path.resolve())
+    note = memory / f"{digest(real)}.json"
+    key = _key(real, status)
+    if found := _remembered(note, key):
+        return found
+    if status.st_size < _SAID_BYTES:
+        return _hash_and_note(path, note, real)
+    with ExitStack() as stack:
+        with suppress(OSError):
+            stack.enter_context(alone(note))  # a machine's workers begin at the same time
+        return _remembered(note, key) or _hash_and_note(path, note, real)
+
+
+def _key(real: str, status: os.stat_result) -> dict[str, str | int]:
+    """Return what changes with a file; the time of its inode cannot be set back by copying."""
+    times = {"modified": status.st_mtime_ns, "changed": status.st_ctime_ns}
+    return {"path": real, "size": status.st_size, **times}
+
+
+def _remembered(note: Path, key: dict[str, str | int]) -> str:
     try:
         known = json.loads(note.read_text(encoding="utf-8"))
-        if {name: known[name] for name in key} == key:
-            return str(known["sha256"])
-    except (OSError, ValueError, KeyError):
-        pass  # not looked at before, or by a version that noted it otherwise
+        return str(known["sha256"]) if {name: known[name] for name in key} == key else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # not looked at before, or by a version that noted it otherwise
+
+
+def _hash_and_note(path: Path, note: Path, real: str) -> str:
+    before = path.stat()
+    if before.st_size >= _SAID_BYTES:
+        size = before.st_size / (1 << 30)
+        _log.warning("%s: reading %.1f GiB, once, to know which weights these are", path, size)
     found = _hash(path)
-    memory.mkdir(parents=True, exist_ok=True)
-    temporary = memory / f".{uuid.uuid4().hex}"
-    temporary.write_text(json.dumps({**key, "sha256": found}), encoding="utf-8")
-    temporary.replace(note)
+    key = _key(real, path.stat())
+    if key == _key(real, before):  # else somebody writes to it
+        temporary = note.with_name(f".{uuid.uuid4().hex}")
+        with suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps({**key, "sha256": found}), encoding="utf-8")
+            temporary.replace(note)
     return found
 
 
 def _hash(path: Path) -> str:
-    state = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            state.update(block)
-    return state.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

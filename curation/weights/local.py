@@ -1,43 +1,50 @@
 """Weights on this machine: found where they lie, or fetched into a cache."""
 
-import fcntl
-import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from curation.errors import ConfigError
-from curation.fingerprint import digest
-from curation.storage import Store
-from curation.weights.digest import SUFFIXES, digest_of, weight_files
+from curation.weights.cache import keep, memory_folder, place_of, source_of
+from curation.weights.digest import digest_of, size_of
 from curation.weights.hub import fetch_from_hub
 from curation.weights.reference import Reference
-
-CACHE_VARIABLE = "LONGTAIL_CACHE"
-"""Names the folder for fetched weights; `~/.cache/longtail` without it."""
-
-_BLOCK_BYTES = 1 << 22
+from curation.weights.remote import fetch_url, look
 
 
-def cache_folder() -> Path:
-    """Return the folder in which this machine keeps weights and what it knows of them."""
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "longtail"
+@dataclass(frozen=True)
+class Held:
+    """Weights that lie on this machine.
+
+    Attributes:
+        path: The file or folder.
+        num_bytes: Of the files that count.
+        digest: Of their content.
+    """
+
+    path: Path
+    num_bytes: int
+    digest: str
 
 
 def weights_digest(text: str) -> str:
-    """Return the digest of weights: of a URL's after fetching them, of the hub's if fetched before.
+    """Return the digest of weights, for a plan.
+
+    What lies at a URL is fetched, and again where it is not what was fetched before; if it cannot
+    be reached, the copy from before stands. A model of the hub was fetched by the user: it may be
+    large, and its name is pinned to its content.
 
     Raises:
         ConfigError: There is nothing, it cannot be read, or it was never fetched from the hub.
     """
-    reference = Reference.parse(text)
-    if reference.kind == "hub" and not _fetched(reference).exists():
+    reference = _parse(text)
+    place = place_of(reference)
+    if reference.kind == "hub" and not place.exists():
         message = f"{text}: not on this machine; `longtail models fetch PIPELINE` fetches it"
         raise ConfigError(message)
-    return digest_of(_place(reference), _memory())
+    if reference.kind == "url":
+        place = _up_to_date(reference)
+    return digest_of(place, memory_folder())
 
 
 def local_weights(text: str, expected: str) -> Path:
@@ -50,13 +57,18 @@ def local_weights(text: str, expected: str) -> Path:
     Raises:
         ConfigError: They are not to be had, or are not those that the plan was made with.
     """
-    reference = Reference.parse(text)
-    path = _place(reference)
-    found = digest_of(path, _memory())
-    if found != expected and reference.kind != "path":
-        _remove(_fetched(reference))  # perhaps an older copy of what lies there now
-        path = _place(reference)
-        found = digest_of(path, _memory())
+    reference = _parse(text)
+    path = place_of(reference)
+
+    def is_planned(place: Path) -> bool:
+        try:
+            return digest_of(place, memory_folder()) == expected
+        except ConfigError:
+            return False  # a copy that somebody took apart
+
+    if reference.kind != "path" and not (path.exists() and is_planned(path)):
+        _fetch(reference, is_planned)  # in place, perhaps, of an older copy
+    found = digest_of(path, memory_folder())
     if found != expected:
         message = (
             f"{text}: these are other weights (digest {found[:16]}) than those that the run was "
@@ -66,104 +78,57 @@ def local_weights(text: str, expected: str) -> Path:
     return path
 
 
-def fetch(text: str) -> Path:
-    """Bring weights to this machine, unless they are there; return where they lie.
+def fetch(text: str) -> Held:
+    """Bring weights to this machine, unless they are there as they should be.
 
     Raises:
         ConfigError: They are not to be had.
     """
-    return _place(Reference.parse(text))
+    reference = _parse(text)
+    if reference.kind == "hub" and not place_of(reference).exists():
+        _fetch(reference, lambda place: True)
+    elif reference.kind == "url":
+        _up_to_date(reference)
+    held = find(text)
+    assert held is not None, text
+    return held
 
 
-def made_once(name: str, make: Callable[[Path], None]) -> Path:
-    """Return a folder of this machine's cache, made by the first process that asks for it.
+def find(text: str) -> Held | None:
+    """Return weights that lie on this machine, and null where they do not; nothing is fetched.
 
-    Args:
-        name: Path below the cache; it must say everything that the content depends on.
-        make: Fills the empty folder that it is given. What it leaves half done is thrown away.
+    Raises:
+        ConfigError: They lie there and cannot be read, or a path names nothing.
     """
-    target = cache_folder() / name
-    if not target.exists():
-        with _alone(target):
-            if not target.exists():
-                temporary = target.with_name(f".{uuid.uuid4().hex}")
-                temporary.mkdir()
-                try:
-                    make(temporary)
-                    temporary.rename(target)
-                finally:
-                    _remove(temporary)
-    return target
+    reference = _parse(text)
+    place = place_of(reference)
+    if reference.kind != "path" and not place.exists():
+        return None
+    return Held(place, digest=digest_of(place, memory_folder()), num_bytes=size_of(place))
 
 
-def _place(reference: Reference) -> Path:
-    if reference.kind == "path":
-        path = Path(reference.text)
-        if not path.exists():
-            message = f"{path}: no such file or folder; name weights that are there"
-            raise ConfigError(message)
-        if path.is_dir() and not weight_files(path):
-            message = f"{path}: holds no weights (no {', '.join(sorted(SUFFIXES))} file)"
-            raise ConfigError(message)
-        return path
-    target = _fetched(reference)
-    if not target.exists():
-        with _alone(target):
-            if not target.exists():
-                temporary = target.with_name(f".{uuid.uuid4().hex}")
-                try:
-                    if reference.kind == "hub":
-                        fetch_from_hub(reference, temporary)
-                    else:
-                        _copy(reference.text, temporary)
-                    temporary.rename(target)
-                finally:
-                    _remove(temporary)
-    return target
+def _parse(text: str) -> Reference:
+    try:
+        return Reference.parse(text)
+    except ValueError as error:
+        message = f"{text}: {error}"
+        raise ConfigError(message) from error
 
 
-def _fetched(reference: Reference) -> Path:
-    """Return where fetched weights lie: below a name that tells people what they are."""
-    name = reference.text.rsplit("/", 1)[-1].split("@")[0]
-    return cache_folder() / "weights" / f"{name}-{digest(reference.text)[:16]}"
+def _up_to_date(reference: Reference) -> Path:
+    """Return the copy of what lies at a URL now; the one from before, if that cannot be asked."""
+    place = place_of(reference)
+    if not place.exists():
+        return _fetch(reference, lambda copied: True)
+    try:
+        now = look(reference)
+    except ConfigError:
+        return place
+    if source_of(reference) == now:
+        return place
+    return _fetch(reference, lambda copied: source_of(reference) == now)
 
 
-def _memory() -> Path:
-    return cache_folder() / "digests"
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Let one process of this machine at a time fetch to `target`."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".{target.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _copy(url: str, target: Path) -> None:
-    parent, _, name = url.rpartition("/")
-    above = Store(parent)
-    if above.fs.isfile(above.path(name)):
-        _download(above, name, target)
-        return
-    store = Store(url)
-    names = [name for name in store.files("") if Path(name).suffix.lower() in SUFFIXES]
-    if not names:
-        message = f"{url}: there are no weights (no {', '.join(sorted(SUFFIXES))} file)"
-        raise ConfigError(message)
-    for name in names:
-        _download(store, name, target / name)
-
-
-def _download(store: Store, name: str, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with store.open(name) as source, target.open("wb") as file:
-        shutil.copyfileobj(source, file, _BLOCK_BYTES)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _fetch(reference: Reference, is_good: Callable[[Path], bool]) -> Path:
+    get = fetch_from_hub if reference.kind == "hub" else fetch_url
+    return keep(reference, lambda target: get(reference, target), is_good)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from curation.endpoint.server_settings import ServerSettings
+from curation.endpoint.vllm_settings import ServerSettings
 from curation.weights import WeightsReference
 from stages.aesthetic.cascade import Band
 from stages.aesthetic.scorer import AestheticConfig
@@ -24,9 +24,10 @@ class ErnieImageAesConfig(AestheticConfig):
         after: Ask the model only where the score of the `aesthetic` instance that `inputs` names
             lies in this band; null to ask it for every image.
         max_pixels: Width times height above which a file is refused as a bomb.
-        python: For `vllm`: the Python that has it; null for `LONGTAIL_VLLM_PYTHON`, then
-            `.venv-vllm`. No part of the meaning.
-        server: For `vllm`: how the server runs. No part of the meaning.
+        python: For `vllm`: the Python that has it, on every machine with workers; null for the one
+            that the environment variable `LONGTAIL_VLLM_PYTHON` names there, then for that of
+            `make vllm`.
+        server: For `vllm`: how the server runs.
     """
 
     scorer: Literal["ernie_image_aes"] = "ernie_image_aes"
@@ -36,4 +37,4 @@ class ErnieImageAesConfig(AestheticConfig):
     after: Band | None = None
     max_pixels: int = Field(default=64_000_000, ge=1, lt=1 << 31)
     python: str | None = Field(default=None, exclude=True)
-    server: ServerSettings = Field(default=ServerSettings(), exclude=True)
+    server: ServerSettings = Field(default_factory=ServerSettings, exclude=True)

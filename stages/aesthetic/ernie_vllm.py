@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from curation.endpoint import Answer, EndpointConfig, Failed, connect
 from curation.endpoint.vllm_python import find_vllm_python
-from curation.errors import EndpointError, HinderedError
+from curation.errors import EndpointError, EngineError
 from curation.pipeline.stage import Execution
 from curation.pixels.encode import encode_png
 from schemas.error_codes import row_error
@@ -38,8 +38,9 @@ class VllmEngine(Engine):
     that matters.
 
     Raises:
-        EndpointError: From `logits`: the server is down and cannot be started again, or reads
-            another prompt than the published one.
+        EndpointError: From `load` and `logits`: the server does not start, or reads another prompt
+            than the published one.
+        EngineError: From `logits`: it ended. The next call starts another one.
     """
 
     def __init__(self, config: ErnieImageAesConfig, execution: Execution) -> None:
@@ -72,10 +73,11 @@ class VllmEngine(Engine):
             answers = client.complete_all([self._request(image) for image in images])
         except EndpointError as error:
             assert self._server is not None
-            if self._server.is_alive:
+            words = self._server.words_at_end()
+            if words is None:
                 raise
-            message = f"vLLM ended in the middle of its work: {self._server.last_words()}"
-            raise EndpointError(message) from error
+            message = f"vLLM ended while it worked on this shard: {words}"
+            raise EngineError(message) from error
         return [self._read(answer) for answer in answers]
 
     def _start(self) -> None:
@@ -87,6 +89,8 @@ class VllmEngine(Engine):
             _NAME,
             self.config.server,
             device=self.execution.device,
+            cpus=self.execution.cpus,
+            gpus=self.execution.gpus,
             options=(
                 *("--dtype", DTYPES[self.config.precision]),
                 *("--max-model-len", str(self._num_tokens + _ROOM)),
@@ -106,10 +110,7 @@ class VllmEngine(Engine):
             if not self._server.is_alive:
                 self._client.close()
                 self._server.close()
-                try:
-                    self._start()
-                except HinderedError as error:
-                    raise EndpointError(str(error)) from error
+                self._start()
             return self._client
 
     def _request(self, image: Image) -> Mapping[str, Any]:

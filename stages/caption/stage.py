@@ -1,22 +1,26 @@
 """The stage `caption`: images and what is known of them in, words out."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from typing import Any, cast
 
 import pyarrow as pa
 
-from curation.pipeline.stage import Shard, Stage
+from curation.pipeline.stage import Finding, Shard, Stage
 from curation.pixels import PixelSpec
-from schemas.caption import CAPTION, CAPTION_STATUSES
+from schemas.caption import CAPTION_STATUSES
 from schemas.error_codes import row_error
-from stages.caption.captioners import CAPTIONERS, CaptionConfig, Captioner
+from stages.caption.captioner import CaptionConfig, Captioner, Outcome, at_once
+from stages.caption.captioners import CAPTIONERS
 
 
 class CaptionStage(Stage[CaptionConfig]):
     """Captions of every image, in the variants that the captioner is asked for.
 
-    A row in which a column that the captioner needs is null has no captions and says which.
+    All images of a slice are under way at once, and with several shards in flight those of several
+    slices: a model's server always has a queue. A row in which a column that the captioner needs is
+    null has no captions and says which.
     """
 
     name = "caption"
@@ -33,31 +37,55 @@ class CaptionStage(Stage[CaptionConfig]):
         return self._captioner.reads()
 
     def writes(self) -> pa.Schema:
-        return CAPTION
+        return self._captioner.schema()
 
     def pixels(self) -> PixelSpec:
         return self._captioner.pixels()
 
+    def weights(self) -> Mapping[str, str]:
+        return self._captioner.weights()
+
     def digests(self) -> Mapping[str, str]:
-        return self._captioner.digests()
+        return self._captioner.digests(self)
+
+    def learn(self) -> Mapping[str, Any]:
+        return {**super().learn(), **self._captioner.learn()}
+
+    def check(self) -> None:
+        self._captioner.check(self)
+
+    def probe(self) -> Iterable[Finding]:
+        return self._captioner.probe()
 
     def setup(self) -> None:
-        self._captioner.setup()
+        self._captioner.setup(self)
 
     def process(self, shard: Shard) -> pa.Table:
         columns = {name: shard.column(name).to_pylist() for name in self.reads()}
         needed = [name for name in self.reads() if name not in self._captioner.optional()]
-        rows: list[dict[str, Any]] = []
-        for position, view in enumerate(shard.views()):
-            facts = {name: values[position] for name, values in columns.items()}
-            missing = next((name for name in needed if facts[name] is None), None)
-            if isinstance(view, str):
-                rows.append({"error": view})
-            elif missing is not None:
-                rows.append({"error": row_error("missing_input", column=missing)})
-            else:
-                outcome = self._captioner.caption(view.pixels, facts)
-                assert outcome.status in CAPTION_STATUSES, outcome.status
-                captions = [dataclasses.asdict(caption) for caption in outcome.captions]
-                rows.append({"captions": captions, "status": outcome.status})
-        return pa.Table.from_pylist(rows, schema=CAPTION)
+        begun: list[Future[Outcome]] = []
+        try:
+            for position, view in enumerate(shard.views()):
+                facts = {name: values[position] for name, values in columns.items()}
+                missing = next((name for name in needed if facts[name] is None), None)
+                if isinstance(view, str):
+                    begun.append(at_once(Outcome(None, error=view)))
+                elif missing is not None:
+                    error = row_error("missing_input", column=missing)
+                    begun.append(at_once(Outcome(None, error=error)))
+                else:
+                    begun.append(self._captioner.start(view.pixels, facts))
+            rows = [_row(future.result()) for future in begun]
+        except BaseException:
+            for future in begun:
+                future.cancel()
+            raise
+        return pa.Table.from_pylist(rows, schema=self.writes())
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    if outcome.error is not None:
+        return {"error": outcome.error}
+    assert outcome.status in CAPTION_STATUSES, outcome.status
+    captions = [dataclasses.asdict(caption) for caption in outcome.captions]
+    return {"captions": captions, "status": outcome.status, **outcome.columns}

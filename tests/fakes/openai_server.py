@@ -9,6 +9,7 @@ import asyncio
 import base64
 import io
 import json
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from aiohttp import web
 from PIL import Image
 
 PATCH_PX = 28
+PROBE_PX = 448
+"""Edge of the pictures with which clients try what a server does with pictures."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class Asked:
 
     @property
     def is_real(self) -> bool:
-        """Whether it asks for more than a token: no probe and no control."""
-        return self.body.get("max_tokens", 0) > 1
+        """Whether it asks for the captions of an image: no probe and no control."""
+        return self.body.get("max_tokens", 0) > 16 and not any(map(_is_probe, self.images))
 
     def color(self) -> tuple[int, int, int]:
         """Return the colour of the middle of the first image, to the nearest 16."""
@@ -165,8 +168,13 @@ class FakeOpenAI:
 
 
 @contextmanager
-def serve(decide: Decide = lambda asked: "ok", **options: Any) -> Iterator[FakeOpenAI]:
-    """Run a server on a free port until the block is left."""
+def serve(
+    decide: Decide = lambda asked: "ok",
+    *,
+    context: ssl.SSLContext | None = None,
+    **options: Any,
+) -> Iterator[FakeOpenAI]:
+    """Run a server on a free port until the block is left; over TLS with a `context`."""
     fake = FakeOpenAI(decide, **options)
     loop = asyncio.new_event_loop()
     ready = threading.Event()
@@ -178,10 +186,11 @@ def serve(decide: Decide = lambda asked: "ok", **options: Any) -> Iterator[FakeO
         application.router.add_get("/v1/models", fake._models)
         runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
         await site.start()
         port = runner.addresses[0][1]
-        fake.url = f"http://127.0.0.1:{port}/v1"
+        scheme = "http" if context is None else "https"
+        fake.url = f"{scheme}://127.0.0.1:{port}/v1"
         ready.set()
         await ended.wait()
         await runner.cleanup()
@@ -243,6 +252,11 @@ def filled(schema: Any, text: str = "words", root: Any = None, path: str = "") -
     if kind == "string":
         return f"{text}{path}" if text.strip() else text
     return {"integer": 1, "number": 0.5, "boolean": True, "null": None}[kind]
+
+
+def _is_probe(data: bytes) -> bool:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.size == (PROBE_PX, PROBE_PX)
 
 
 def _schema(body: dict[str, Any]) -> Any:

@@ -19,6 +19,7 @@ from curation.pixels import PixelSpec
 from schemas.columns import UUID, column, table
 from schemas.error_codes import row_error
 from tests.fakes import decode, faults, groups
+from tests.fakes.weighed import WeighedStage
 
 decode.install()
 faults.install()
@@ -403,6 +404,7 @@ STAGES: dict[str, type[Stage[Any]]] = {
         TwinsStage,
         GreedyStage,
         HeavyStage,
+        WeighedStage,
     )
 }
 """The registry that tests give to plans and runners."""

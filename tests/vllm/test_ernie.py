@@ -9,8 +9,6 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from curation.endpoint.vllm_python import find_vllm_python
-from curation.errors import ConfigError
 from curation.pipeline.stage import Execution, Shard, run_stage
 from curation.pixels import views
 from schemas.columns import IDENTITY
@@ -18,18 +16,19 @@ from stages.aesthetic.scorer import AestheticConfig
 from stages.aesthetic.stage import AestheticStage
 from tests.fakes.tiny_internvl import make_internvl
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
 SERVER = {"enforce_eager": True, "cpu_cache_gib": 1, "start_timeout_s": 400}
 
 
-def scores(folder, engine, files):
+def scores(folder, engine, files, python):
     """Score files by one of the engines."""
     value = {
         "scorer": "ernie_image_aes",
         "weights": str(folder),
         "precision": "fp32",
         "engine": engine,
+        "python": str(python),
         "server": SERVER,
     }
     stage = AestheticStage(cast(AestheticConfig, AestheticStage.parse(value, "stages.aesthetic")))
@@ -50,12 +49,8 @@ def scores(folder, engine, files):
     return found["score"].to_pylist()
 
 
-def test_vllm_and_transformers_agree(tmp_path, monkeypatch):
+def test_vllm_and_transformers_agree(vllm_python, tmp_path, monkeypatch):
     """Within a tenth of a point, on weights that tell the pictures apart."""
-    try:
-        find_vllm_python()
-    except ConfigError as error:
-        pytest.skip(str(error))
     monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "cache"))
     folder = make_internvl(tmp_path / "released", seed=3)
     files = []
@@ -64,8 +59,8 @@ def test_vllm_and_transformers_agree(tmp_path, monkeypatch):
         Image.fromarray(picture).save(buffer, "PNG")
         files.append(buffer.getvalue())
 
-    expected = scores(folder, "transformers", files)
-    found = scores(folder, "vllm", files)
+    expected = scores(folder, "transformers", files, vllm_python)
+    found = scores(folder, "vllm", files, vllm_python)
 
     assert np.ptp(expected) > 2
     assert found == pytest.approx(expected, abs=0.1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.errors import ConfigError
 from training.encoders.clip_config import (
     ClipArchitecture,
     ClipSettings,
@@ -20,7 +21,7 @@ from training.encoders.clip_config import (
     read_architecture,
 )
 from training.encoders.clip_text import Tokenize, make_tokenizer
-from training.encoders.clip_weights import build, load_weights
+from training.encoders.clip_weights import build, check_release, load_weights
 from training.encoders.torchvision_ops import declare_missing_ops
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ class ClipModel:
         check_installed()
         check_precision(settings.precision, device)
         declare_missing_ops()
+        check_release(settings)
         architecture = read_architecture(settings, path)
+        _check_device(device)
         model = build(architecture, settings.precision, device)
         load_weights(model, architecture)
         return cls(model, architecture, settings.precision, device, batch_size)
@@ -166,6 +169,17 @@ class ClipModel:
             with self._lock:
                 vectors_BD = self._model.encode_text(tokens)
             return _unit(vectors_BD)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        message = (
+            "device: torch finds no GPU on this machine; say `run: {device: cpu}`, or install a "
+            "torch for CUDA where there is one"
+        )
+        raise ConfigError(message)
 
 
 def _unit(vectors_BD: "torch.Tensor") -> NDArray[np.float32]:

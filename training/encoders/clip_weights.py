@@ -5,8 +5,9 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
+from curation.config import nearest
 from curation.errors import ConfigError
-from training.encoders.clip_config import ClipArchitecture, Precision
+from training.encoders.clip_config import ClipArchitecture, ClipSettings, Precision
 
 
 def build(architecture: ClipArchitecture, precision: Precision, device: str) -> Any:
@@ -41,6 +42,34 @@ def build(architecture: ClipArchitecture, precision: Precision, device: str) -> 
         raise ConfigError(message) from error
     _set_model_device_and_precision(model, torch.device(device), precision, is_timm)
     return model.eval().requires_grad_(False)
+
+
+def check_release(settings: ClipSettings) -> None:
+    """Compare a stated release with what open_clip knows of it.
+
+    Raises:
+        ConfigError: It knows no such release of the model, or one that needs another activation.
+    """
+    import open_clip
+
+    if settings.release is None or settings.model is None:
+        return
+    known = open_clip.list_pretrained_tags_by_model(settings.model)
+    if settings.release not in known:
+        hint = nearest(settings.release, known) or f"; known: {', '.join(known) or 'none'}"
+        message = f"release: open_clip knows no {settings.release!r} of {settings.model}{hint}"
+        raise ConfigError(message)
+    wanted = bool(open_clip.get_pretrained_cfg(settings.model, settings.release).get("quick_gelu"))
+    has = bool((open_clip.get_model_config(settings.model) or {}).get("quick_gelu"))
+    if wanted != has:
+        other = (
+            f"{settings.model}-quickgelu" if wanted else settings.model.removesuffix("-quickgelu")
+        )
+        message = (
+            f"model: {settings.release} was trained with another activation than {settings.model} "
+            f"has; say `model: {other}`"
+        )
+        raise ConfigError(message)
 
 
 def load_weights(model: Any, architecture: ClipArchitecture) -> None:

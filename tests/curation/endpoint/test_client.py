@@ -1,15 +1,29 @@
 """The client of model endpoints, against a server that does every bad thing."""
 
+import contextlib
+import json
+import ssl
 import threading
 import time
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curation.endpoint import Answer, EndpointConfig, Failed, connect
+from curation.endpoint.chat import filtered, parse_answer, refusal_of
+from curation.endpoint.outcome import RequestError
 from curation.errors import EndpointError
 from schemas.error_codes import error_code, is_transient
+from tests.curation.download.certificates import make_authority, make_certificate
 from tests.fakes.openai_server import Asked, FakeOpenAI, serve
+
+
+def _nested(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    keys = st.sampled_from(["message", "content", "error", "code", "usage", "text", "refusal"])
+    return st.lists(children, max_size=3) | st.dictionaries(keys, children, max_size=4)
+
 
 QUICK: dict[str, Any] = {
     "backoff_s": 0.01,
@@ -234,6 +248,63 @@ def test_a_redirect_is_not_followed_with_the_key():
         client(fake, "sk-1").complete(request())
 
 
+def test_a_server_has_to_prove_who_it_is(tmp_path):
+    """An authority that is not believed ends it; `ca_file` names one that is."""
+    authority = make_authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(make_certificate(authority, "localhost"))
+    with serve(context=context) as fake:
+        fake.url = fake.url.replace("127.0.0.1", "localhost")
+        answer = client(fake, ca_file=str(authority.file)).complete(request())
+        with pytest.raises(EndpointError, match="it cannot prove that it is localhost"):
+            client(fake, "sk-1").complete(request())
+
+    assert isinstance(answer, Answer)
+    assert len(fake.asked) == 1
+
+
+def test_a_proxy_is_taken_from_the_environment_but_never_to_this_machine(monkeypatch):
+    """What is asked for elsewhere goes through it, unless the environment says otherwise."""
+    with serve(lambda asked: "ok") as proxy, serve() as fake:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "other.example")
+        assert isinstance(client(fake).complete(request()), Answer)
+        assert proxy.asked == []
+        fake.url = "http://model.example/v1"
+        assert isinstance(client(fake).complete(request()), Answer)
+        assert len(proxy.asked) == 1
+        fake.url = "http://other.example/v1"
+        with pytest.raises(EndpointError, match="no such host"):
+            client(fake, tries=1).complete(request())
+
+
+def test_answers_are_read_however_they_are_written():
+    """Content in parts, counts that are none, names that nobody can print."""
+    body = {
+        "choices": [{"message": {"content": [{"type": "text", "text": "a\ud800"}, {"text": "b"}]}}],
+        "usage": {"prompt_tokens": True, "completion_tokens": -1, "prompt_tokens_details": [1]},
+        "model": "m\ud800\x00\u202e",
+        "system_fingerprint": 7,
+    }
+    answer = parse_answer(json.dumps(body).encode(), "")
+
+    assert (answer.text, answer.finish_reason, answer.refusal) == ("a?b", "", None)
+    assert (answer.prompt_tokens, answer.completion_tokens, answer.image_tokens) == (None,) * 3
+    assert (answer.model, answer.system_fingerprint) == ("m", "")
+
+
+@settings(max_examples=60)
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), _nested))
+def test_no_json_breaks_the_reader(value):
+    """Whatever a server sends is an answer or a reason."""
+    wrong = {"choices": [{"message": value, "finish_reason": value}], "usage": value}
+    for body in (value, {"choices": value}, {"choices": [value]}, {"error": value}, wrong):
+        with contextlib.suppress(RequestError):
+            parse_answer(json.dumps(body).encode(), "k")
+        refusal_of(400, json.dumps(body).encode(), "k")
+        filtered(json.dumps(body).encode())
+
+
 def test_the_probe_says_what_the_server_serves():
     """In a sentence: the model, other models, no list."""
     with serve() as fake:
@@ -249,7 +320,7 @@ def test_the_probe_says_what_the_server_serves():
 
 
 def test_requests_are_the_same_bytes_each_time():
-    """Keys are sorted and nothing of the moment is in a request."""
+    """Nothing of the moment is in a request."""
     with serve() as fake:
         for _ in range(2):
             client(fake).complete({"seed": 1, **request()})

@@ -8,6 +8,7 @@ from curation.errors import (
     ConfigError,
     ConservationError,
     ContractError,
+    EndpointError,
     LongtailError,
     ResourceError,
     StorageError,
@@ -15,9 +16,11 @@ from curation.errors import (
 )
 from curation.pipeline.hindrance import hindrance, setup_hindrance
 
+KINDS = [StorageError, EndpointError, UsageError, ConfigError, ResourceError]
 
-@pytest.mark.parametrize("kind", [StorageError, UsageError, ConfigError, ResourceError])
-def test_the_store_and_the_request_are_hindrances(kind):
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_store_an_endpoint_and_the_request_are_hindrances(kind):
     """Their messages say what to do, so they are the sentence."""
     assert hindrance("luma, shard 3", kind("the bucket is gone; make it")) == (
         "luma, shard 3: the bucket is gone; make it"

@@ -3,8 +3,9 @@
 import pyarrow as pa
 import pytest
 
-from curation.report.captions import CaptionColumn, find_captions, read_captions
+from curation.report.captions import CaptionColumn, _is_caption, find_captions, read_captions
 from curation.report.page import make_page
+from schemas.caption import CAPTION_MODEL
 from tests.curation.report.report_dataset import (
     HOSTILE_CAPTION,
     run_pipeline,
@@ -39,6 +40,14 @@ def test_the_status_of_a_caption_is_none(tmp_path):
     names = [column.name for column in find_captions(source_of(session))]
 
     assert names == ["caption_captions", "alt_text"]
+
+
+def test_what_a_model_says_besides_is_none():
+    """Nor are the description, the model and its revision, which are text beside the captions."""
+    names = CAPTION_MODEL.names
+    found = [name for name in names if _is_caption("caption", name, CAPTION_MODEL.field(name).type)]
+
+    assert found == ["captions"]
 
 
 def test_a_pipeline_without_captions_has_the_files_own(source):

@@ -11,8 +11,9 @@ from curation.pipeline.config import PipelineConfig
 from curation.pipeline.instances import resolve
 from curation.pipeline.stage import Shard, run_stage
 from schemas.caption import CAPTION
-from stages.caption.captioners import CaptionConfig, category_words
+from stages.caption.captioner import CaptionConfig
 from stages.caption.stage import CaptionStage
+from stages.caption.template import category_words
 from stages.registry import STAGES
 from tests.stages.photographs import image_shard
 

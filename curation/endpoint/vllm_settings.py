@@ -1,4 +1,4 @@
-"""The `server:` section of a stage that starts a server; apart, since it needs no aiohttp."""
+"""The `server:` section of stages that start a vLLM server."""
 
 from pydantic import Field
 
@@ -9,9 +9,9 @@ class ServerSettings(Config):
     """How a vLLM server runs; never part of a stage's meaning.
 
     Attributes:
-        gpu_memory_utilization: Part of a GPU's memory that it takes, weights and cache together.
-            With `run.gpus` below 1 this has to be below it, too.
-        tensor_parallel_size: GPUs over which one model is spread; `run.gpus` must be as many.
+        gpu_memory_utilization: Part of a GPU's memory that it takes, weights and cache together;
+            null for nine tenths of what `run.gpus` gives it.
+        tensor_parallel_size: GPUs over which one model is spread; null for as many as `run.gpus`.
         max_num_seqs: Requests that it works on at once; null for vLLM's own choice.
         max_num_batched_tokens: Tokens of one step; null for vLLM's own choice.
         enforce_eager: Compile nothing: starts sooner, answers later.
@@ -21,8 +21,8 @@ class ServerSettings(Config):
             when it fails.
     """
 
-    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
-    tensor_parallel_size: int = Field(default=1, ge=1)
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    tensor_parallel_size: int | None = Field(default=None, ge=1)
     max_num_seqs: int | None = Field(default=None, ge=1)
     max_num_batched_tokens: int | None = Field(default=None, ge=1)
     enforce_eager: bool = False
