@@ -39,7 +39,7 @@ def cascade(
     pipeline: str | None,
     as_json: bool,
 ) -> None:
-    """Find the band of cheap scores inside which a dear scorer is worth its price.
+    """Find the band of scores in which a dearer scorer is worth its price.
 
     QUERY gives two columns, the cheap and the dear score of a random sample of images, which was
     scored whole. The band that is printed is for `after:` in a pipeline. For example:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,16 @@ import pytest
 from curation import storage
 from curation.errors import ConfigError
 from curation.storage import Store
-from curation.weights import Reference, cache, fetch, find, local_weights, remote, weights_digest
+from curation.weights import (
+    Reference,
+    cache,
+    fetch,
+    find,
+    local_weights,
+    made_once,
+    remote,
+    weights_digest,
+)
 from tests.fakes.hub import COMMIT, serve
 
 OTHER = "0" * 32
@@ -326,6 +336,30 @@ def test_a_killed_fetch_leaves_nothing_that_counts(tmp_path, folder, where):
     assert name.startswith("x.pt-")
 
 
+def test_nothing_of_a_killed_fetch_gets_among_the_weights(model, folder):
+    """It may have been of a file that is no more at the URL."""
+    reference = Reference.parse(model)
+    home = cache._home(reference)
+    left = folder / f".{home.name}.{socket.gethostname()}.partial" / reference.name
+    left.mkdir(parents=True)
+    (left / "stale.json").write_bytes(b"{}")
+
+    held = fetch(model)
+
+    assert not (held.path / "stale.json").exists()
+
+
+def test_a_failed_fetch_does_not_keep_the_disk_full(model, folder, monkeypatch):
+    """Only the hub's downloads go on where they were."""
+    monkeypatch.setattr(cache, "_WORTH_KEEPING_BYTES", 0)
+    monkeypatch.setattr(Store, "download", lambda self, name, target: target.write_bytes(b"x"))
+
+    with pytest.raises(ConfigError, match="run the same command again"):
+        fetch(model)
+
+    assert [p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock"] == []
+
+
 def test_what_other_machines_left_goes_after_a_day(model, folder):
     """They may share the cache, and one of them may be at it now."""
     home = cache._home(Reference.parse(model))
@@ -339,6 +373,32 @@ def test_what_other_machines_left_goes_after_a_day(model, folder):
     fetch(model)
 
     assert there(folder) == sorted([new.name, home.name])
+
+
+def test_a_folder_is_made_once(tmp_path):
+    """Half of one is thrown away, and the next who asks makes it."""
+    made = []
+
+    def fail(target):
+        (target / "half").touch()
+        raise KeyboardInterrupt
+
+    def make(target):
+        made.append(target)
+        (target / "whole").touch()
+
+    with pytest.raises(KeyboardInterrupt):
+        made_once("converted/x", fail)
+    threads = [threading.Thread(target=made_once, args=("converted/x", make)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(made) == 1
+    folder = tmp_path / "cache" / "converted"
+    assert there(folder) == ["x"]
+    assert [p.name for p in (folder / "x").iterdir()] == ["whole"]
 
 
 # The web -----------------------------------------------------------------------------------------
