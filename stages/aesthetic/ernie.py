@@ -1,13 +1,13 @@
 """`ernie_image_aes`: the aesthetic model of the ERNIE-Image report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation.errors import ConfigError
-from curation.pipeline.stage import Resources, Stage
+from curation.pipeline.stage import Finding, Resources, Stage
 from curation.pixels import PixelSpec
 from stages.aesthetic.ernie_checkpoint import SIZE_PX, Released
 from stages.aesthetic.ernie_config import ErnieImageAesConfig
@@ -73,6 +73,9 @@ class ErnieImageAesScorer(ImageScorer):
             raise ConfigError(message)
         Released.read(folder)
         ENGINES[self._config.engine](self._config, stage.execution).check()
+
+    def probe(self, stage: Stage[Any]) -> Iterable[Finding]:
+        return ENGINES[self._config.engine](self._config, stage.execution).probe()
 
     def setup(self, stage: Stage[Any]) -> None:
         engine = ENGINES[self._config.engine](self._config, stage.execution)

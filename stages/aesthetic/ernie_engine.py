@@ -1,7 +1,7 @@
 """What computes ERNIE-Image-Aes: a batch of images in, the logits of the score words out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.errors import ConfigError
-from curation.pipeline.stage import Execution
+from curation.pipeline.stage import Execution, Finding
 from stages.aesthetic.ernie_config import ErnieImageAesConfig
 from stages.aesthetic.scorer import Image
 
@@ -37,6 +37,10 @@ class Engine(ABC):
         Raises:
             ConfigError: Says which, and how to get it.
         """
+
+    def probe(self) -> Iterable[Finding]:
+        """Say what is there besides packages and weights; called without `load`."""
+        return ()
 
     @abstractmethod
     def load(self, folder: Path, digest: str) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.endpoint import Answer, EndpointConfig, Failed, connect
-from curation.endpoint.vllm_python import find_vllm_python
-from curation.errors import EndpointError, EngineError
-from curation.pipeline.stage import Execution
+from curation.endpoint.vllm_python import find_vllm_python, vllm_version
+from curation.errors import ConfigError, EndpointError, EngineError
+from curation.pipeline.stage import Execution, Finding
 from curation.pixels.encode import encode_png
 from schemas.error_codes import row_error
-from stages.aesthetic.ernie_checkpoint import Released, convert
+from stages.aesthetic.ernie_checkpoint import SIZE_PX, Released, convert
 from stages.aesthetic.ernie_config import ErnieImageAesConfig
 from stages.aesthetic.ernie_engine import DTYPES, Engine, check_packages
 from stages.aesthetic.ernie_prompt import QUESTION, prompt, word_ids
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _NAME = "ernie-image-aes"
 _ROOM = 8  # tokens that a request may be longer than the prompt
+_MAX_IN_FLIGHT = 512  # more than vLLM works on at once, so that its queue never runs empty
 _ID = "token_id:"
 
 
@@ -54,6 +55,13 @@ class VllmEngine(Engine):
         check_packages("aiohttp", extra="http")
         check_packages("transformers", extra="vlm")  # for its tokenizer
         find_vllm_python(self.config.python)
+
+    def probe(self) -> Iterable[Finding]:
+        try:
+            python = find_vllm_python(self.config.python)
+        except ConfigError as error:
+            return [Finding("vLLM", False, str(error), "mend that before a run")]
+        return [Finding("vLLM", True, f"vLLM {vllm_version(python)} in {python}")]
 
     def load(self, folder: Path, digest: str) -> None:
         from transformers import AutoTokenizer
@@ -99,8 +107,10 @@ class VllmEngine(Engine):
         )
         server.start()
         self._server = server
-        manners = EndpointConfig(url=server.url, max_in_flight=2 * self.batch_size)
-        self._client = connect(manners, _NAME, key=server.api_key)
+        manners = EndpointConfig(url=server.url, max_in_flight=_MAX_IN_FLIGHT)
+        grey = np.full((SIZE_PX, SIZE_PX, 3), 128, np.uint8)
+        control = self._request(grey)
+        self._client = connect(manners, _NAME, key=server.api_key, control=control)
 
     def _running(self) -> "Client":
         """Return the client of a server that lives; one that died is started again."""
@@ -114,7 +124,8 @@ class VllmEngine(Engine):
             return self._client
 
     def _request(self, image: Image) -> Mapping[str, Any]:
-        data = f"data:image/png;base64,{base64.b64encode(encode_png(image)).decode()}"
+        png = encode_png(image, compress=False)
+        data = f"data:image/png;base64,{base64.b64encode(png).decode()}"
         return {
             "messages": [
                 {"role": "system", "content": self._system_message},

@@ -1,7 +1,7 @@
 """What a scorer is: a class that judges by columns, or one that looks at images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation.config import Config
-from curation.pipeline.stage import Resources, Stage
+from curation.pipeline.stage import Finding, Resources, Stage
 from curation.pixels import PixelSpec
 
 Numbers = NDArray[np.float64]
@@ -57,6 +57,10 @@ class Scorer:
 
     def check(self, stage: Stage[Any]) -> None:
         """Refuse what cannot work here; see `Stage.check`."""
+
+    def probe(self, stage: Stage[Any]) -> Iterable[Finding]:
+        """Say what is there besides packages and weights; see `Stage.probe`."""
+        return ()
 
     def setup(self, stage: Stage[Any]) -> None:
         """Load what `score` needs; called once in the process that scores."""

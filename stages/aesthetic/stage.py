@@ -1,13 +1,13 @@
 """The stage `aesthetic`: a score from 0 to 100."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import numpy as np
 import pyarrow as pa
 
 from curation.errors import ConfigError
-from curation.pipeline.stage import Shard, Stage
+from curation.pipeline.stage import Finding, Shard, Stage
 from curation.pixels import PixelSpec
 from schemas.aesthetic import AESTHETIC, AESTHETIC_CASCADE
 from schemas.error_codes import row_error
@@ -66,6 +66,9 @@ class AestheticStage(Stage[AestheticConfig]):
             )
             raise ConfigError(message)
         self._scorer.check(self)
+
+    def probe(self) -> Iterable[Finding]:
+        return self._scorer.probe(self)
 
     def setup(self) -> None:
         self._scorer.setup(self)

@@ -415,6 +415,20 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path):
         ready(folder)
 
 
+def test_without_vllm_the_doctor_is_told(tmp_path, monkeypatch):
+    """And a run is refused; transformers needs nothing besides packages."""
+    folder = make_internvl(tmp_path / "released")
+    monkeypatch.setenv("LONGTAIL_VLLM_PYTHON", str(tmp_path / "none"))
+    stage = configured(folder, engine="vllm")
+
+    (finding,) = stage.probe()
+    assert not finding.is_good
+    assert "cannot be run" in finding.found
+    with pytest.raises(ConfigError, match="cannot be run"):
+        stage.check()
+    assert list(configured(folder).probe()) == []
+
+
 def test_what_scores_mean(tmp_path):
     """The weights' content, engine, precision and prompt; neither their place nor the device."""
     first = make_internvl(tmp_path / "first", seed=1)
