@@ -232,6 +232,24 @@ def test_a_score_depends_on_its_own_image_alone(tmp_path):
     assert len(set(together)) == len(files)
 
 
+def test_the_model_sees_full_batches_only(tmp_path):
+    """One shape, so that no sum is taken in another order; what fills up has no score."""
+    stage = ready(make_internvl(tmp_path / "released"))
+    engine = stage._scorer._engine
+    model, shapes = engine._model, []
+
+    def watch(**inputs):
+        shapes.append(tuple(inputs["pixel_values"].shape))
+        return model(**inputs)
+
+    engine._model = watch
+    found = score(stage, [png(data.coffee())] * 4)
+
+    assert shapes == [(3, 3, 448, 448)] * 2
+    assert len(found) == 4
+    assert len(set(found["score"].to_pylist())) == 1
+
+
 def test_several_shards_in_flight(tmp_path):
     """Several threads get what one gets."""
     stage = ready(make_internvl(tmp_path / "released"))
