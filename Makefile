@@ -11,10 +11,14 @@ PY := $(VENV)/bin/python
 # Holds a checksum of what decides the environment, so set-up runs only when that changed.
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 
+VLLM_VENV := .venv-vllm
+VLLM_FILES := requirements-vllm.lock scripts/torchvision_hook.py training/encoders/torchvision_ops.py
+VLLM_STAMP := $(VLLM_VENV)/.installed-$(shell cat $(VLLM_FILES) | cksum | cut -d' ' -f1)
+
 SOURCES := benchmarks curation jobs schemas scripts stages tests training
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format docs lock clean
+.PHONY: help setup demo test test-slow vllm test-vllm check format docs lock clean
 .NOTPARALLEL:
 
 help: ## List the verbs
@@ -29,10 +33,18 @@ demo: $(STAMP) ## Curate a demo corpus into demo/ [IMAGES=/some/folder] [RUNNER=
 	@$(VENV)/bin/longtail demo --out demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(RUNNER),--runner "$(RUNNER)")
 
 test: $(STAMP) ## Run the tests that need no cluster and take seconds
-	@$(PY) -m pytest -m "not slow" $(ARGS)
+	@$(PY) -m pytest -m "not slow and not vllm" $(ARGS)
 
 test-slow: $(STAMP) ## Run the tests that start Ray, kill processes or run whole pipelines
-	@$(PY) -m pytest -m slow $(ARGS)
+	@$(PY) -m pytest -m "slow and not vllm" $(ARGS)
+
+vllm: $(VLLM_STAMP) ## Make .venv-vllm from requirements-vllm.lock: vLLM for CPUs, 3 GB
+
+$(VLLM_STAMP):
+	@PYTHON="$(PYTHON)" scripts/vllm.sh "$@"
+
+test-vllm: $(STAMP) ## Run the tests that ask a real vLLM; `make vllm` first
+	@$(PY) -m pytest -m vllm $(ARGS)
 
 check: $(STAMP) ## Check format, lint, types, import rules and generated docs
 	@$(PY) -m ruff format --check $(SOURCES)

@@ -10,6 +10,7 @@
     ├── HinderedError             exit code 2: no task could be worked on, nothing is lost
     ├── StorageError              the store refused or lost something
     ├── EndpointError             a model's server is down, or answers nothing that can be used
+    ├── EngineError              a model's server ended over what it was asked
     ├── ContractError             a stage broke its contract (names stage and column)
     └── ConservationError         rows went missing: a bug of ours, never the user's
 
@@ -62,6 +63,10 @@ class StorageError(LongtailError):
 
 class EndpointError(LongtailError):
     """The server of a model is down, refuses us, or answers nothing that can be used."""
+
+
+class EngineError(LongtailError):
+    """The server of a model, which the stage had started, ended over what it was asked."""
 
 
 class ContractError(LongtailError):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from curation.cli.calibrate import calibrate
+from curation.cli.cascade import cascade
 from curation.cli.categories import categories
 from curation.cli.compact import compact
 from curation.cli.completion import completion
@@ -74,6 +75,7 @@ for command in (
     snapshot,
     sample,
     report,
+    cascade,
     forget,
     gc,
     categories,

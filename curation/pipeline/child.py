@@ -67,9 +67,10 @@ def main(socket: int, descriptor: int, memory_bytes: int, num_slots: int) -> Non
 
 
 def _limit_address_space(memory_bytes: int) -> None:
+    """Limit this process; the hard limit stays, for a server that a stage starts beside it."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
 def _die_with_parent() -> None:

@@ -254,7 +254,7 @@ def _draft(name: str, value: Mapping[str, Any] | None, registry: Registry) -> _D
 def _running(draft: _Draft, device: Device) -> tuple[Resources, Execution]:
     resources = _resources(draft, device)
     on: Literal["cpu", "cuda"] = "cuda" if resources.gpus else "cpu"
-    return resources, Execution(on, draft.run.batch_size)
+    return resources, Execution(on, draft.run.batch_size, resources.cpus, resources.gpus)
 
 
 def _resources(draft: _Draft, device: Device) -> Resources:

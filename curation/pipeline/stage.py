@@ -64,10 +64,14 @@ class Execution:
     Attributes:
         device: Where its model computes, in torch's words.
         batch_size: Images that its model takes at once; null for its own choice.
+        cpus: Cores of its worker, for a stage that starts a process of its own.
+        gpus: GPUs of its worker, or a fraction of one.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"
     batch_size: int | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
 
 
 @dataclass(frozen=True)
