@@ -47,7 +47,7 @@ class Trained:
 
 
 def load_trained(
-    url: str, device: torch.device, weights: Literal["ema", "model"] | None = None
+    url: str, device: torch.device | str, weights: Literal["ema", "model"] | None = None
 ) -> Trained:
     """Load a checkpoint.
 

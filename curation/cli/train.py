@@ -101,12 +101,10 @@ def generate(
 @click.option("--last", is_flag=True, help="Take the last weights, not the averaged ones.")
 def export(checkpoint: str, folder: Path, last: bool) -> None:
     """Write CHECKPOINT as the FOLDER that diffusers loads."""
-    import torch
-
     from training.export import export as write
     from training.trained import load_trained
 
-    trained = load_trained(checkpoint, torch.device("cpu"), "model" if last else None)
+    trained = load_trained(checkpoint, "cpu", "model" if last else None)
     if write(trained, folder):
         print_lines([f"{folder}: loads with ErnieImagePipeline.from_pretrained"])
     else:
