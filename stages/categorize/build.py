@@ -42,6 +42,8 @@ from stages.categorize.classifier import facts_of_vectors
 from stages.categorize.clusters import MAX_LEAVES
 from stages.categorize.head import LARGEST, Head, Layer
 from stages.categorize.head_training import HeadKind, Trained, torch_or_refuse, train
+from stages.categorize.leaf_names import NamingModel, name_leaves
+from stages.categorize.leaf_sheets import make_sheets, nearest_rows
 from stages.categorize.names import full_name, name_nodes
 from stages.categorize.tree import Tree, descend, grow, leaf_paths
 
@@ -109,6 +111,7 @@ def build(
     *,
     out: Store,
     device: str = "cpu",
+    naming: NamingModel | None = None,
     say: Say = lambda line: None,
 ) -> Head:
     """Build categories from a sample of a dataset and write the head's folder.
@@ -123,19 +126,21 @@ def build(
         settings: What to build.
         out: Where the files go; must be empty.
         device: Where the head is trained, in torch's words.
+        naming: A model that names the leaves by their pictures, over the words.
         say: Takes lines of progress.
 
     Raises:
         UsageError: Too few rows for the leaves, too many leaves, or `out` has files.
-        ConfigError: torch is not installed.
+        ConfigError: torch is not installed, or the naming model cannot be used.
+        EndpointError: The naming model's server is at fault.
     """
     torch = torch_or_refuse()
     wanted = math.prod(settings.branching)
     if wanted > MAX_LEAVES:
         message = f"{wanted:,} leaves, expected at most {MAX_LEAVES:,}"
         raise UsageError(message)
-    if found := out.names(""):
-        message = f"{out.url}: holds {found[0]!r}; name an empty or a new folder"
+    if files := out.names(""):
+        message = f"{out.url}: holds {files[0]!r}; name an empty or a new folder"
         raise UsageError(message)
     assert chosen.meaning is not None, "`choose_instance` gives one that is ready"
     names_from = settings.names_from if settings.names == "words" else ()
@@ -151,6 +156,15 @@ def build(
     _refuse_few(sample, wanted)
     tree, labels = cluster(sample, settings, say)
     leaves = _leaves(tree, sample, labels, named=bool(names_from))
+    named: dict[str, Any] = {"by": settings.names}
+    if naming is not None:
+        rows = nearest_rows(sample.vectors, labels, _centers_by_level(tree)[0])
+        places = [[(int(s), int(r)) for s, r in sample.places[mine]] for mine in rows]
+        sheets = make_sheets(dataset, places, naming.protocols)
+        found = name_leaves(leaves, sheets, naming, say)
+        leaves = found.leaves
+        say(f"{naming.model} named {found.num_named:,} of {len(leaves):,} leaves")
+        named |= {"model": naming.model, "named": found.num_named, "not_named": found.reasons}
     trained = train_head(sample, tree, labels, settings, device, say)
     say("measuring")
     head, agreement = finish(trained, sample, tree, labels, leaves)
@@ -178,13 +192,13 @@ def build(
             "median_leaf": int(np.median(sizes)),
             "largest_leaf": max(sizes),
         },
+        "names": named,
         "settings": settings.model_dump(mode="json"),
         "leaf_rows": sizes,
     }
     head = replace(head, facts=facts)
-    files = head.to_files()
     out.put(REPORT, to_markdown(head).encode())
-    for name, data in files.items():  # the description last
+    for name, data in head.to_files().items():  # the description last
         out.put(name, data)
     return head
 
