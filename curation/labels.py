@@ -40,9 +40,9 @@ class Labelled:
     """The labelled images that a dataset has.
 
     Attributes:
-        labels: Column -> text, for each image found; what differs per row of the file is the last.
+        labels: Column -> text, for each image found; of rows with one key the last counts.
         columns: Logical column -> its values for the same images, none of them null.
-        num_unknown: Rows of the file that name no image of the dataset.
+        num_unknown: Keys of the file that name no image of the dataset.
         num_without: Images that lack a value in one of the columns.
     """
 
@@ -120,7 +120,7 @@ def find_labelled(
     return Labelled(
         tuple(labels.rows[number] for number in numbers),
         table.drop_columns("number"),
-        len(labels.rows) - len(places),
+        len(wanted) - len(places),
         len(places) - len(table),
     )
 

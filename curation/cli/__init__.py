@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import click
 
+from curation.cli.calibrate import calibrate
 from curation.cli.categories import categories
 from curation.cli.compact import compact
 from curation.cli.completion import completion
@@ -66,6 +67,7 @@ for command in (
     show,
     sql,
     search,
+    calibrate,
     snapshot,
     sample,
     report,

@@ -117,7 +117,7 @@ class ZeroShotProber(Prober):
 
     def check(self, stage: Stage[Any]) -> None:
         check_text_tower(stage.upstream["embed"])
-        self._read_sigmoids(stage)
+        sigmoids_of(stage)
 
     def fit(self, stage: Stage[Any]) -> Mapping[str, bytes]:
         probes = self._config.probes
@@ -137,7 +137,7 @@ class ZeroShotProber(Prober):
         wide = texts.astype(np.float64)
         self._differences = wide[0::2] - wide[1::2]
         self._scale = model["logit_scale"] / _UNIT
-        self._sigmoids = self._read_sigmoids(stage)
+        self._sigmoids = list(sigmoids_of(stage).values())
 
     def answer(self, table: pa.Table) -> NDArray[np.float32]:
         column = table[VECTOR]
@@ -156,21 +156,26 @@ class ZeroShotProber(Prober):
         answers = [sigmoid(logits[:, n].copy()) for n, sigmoid in enumerate(self._sigmoids)]
         return np.stack(answers, axis=1).astype(np.float32)
 
-    def _read_sigmoids(self, stage: Stage[Any]) -> list[Platt]:
-        probes = self._config.probes
-        if self._config.calibration is None:
-            return [Platt()] * len(probes)
-        found = read_calibration(stage.weights_path(ROLE))
-        vector = stage.read_meanings.get(VECTOR, "")
-        check_calibration(found, probes, vector, self._config.calibration)
-        if not set(found.probes) & set(probes):
-            message = f"{self._config.calibration}: calibrates none of {', '.join(probes)}"
-            raise ConfigError(message)
-        known = found.probes
-        return [
-            Platt(known[name].slope, known[name].bias) if name in known else Platt()
-            for name in probes
-        ]
+
+def sigmoids_of(stage: Stage[Any]) -> dict[str, Platt]:
+    """Return probe -> sigmoid of a configured `attributes`; the plain one where none was fitted.
+
+    Raises:
+        ConfigError: The calibration is not here, is none, or was made for something else.
+    """
+    config = stage.config
+    assert isinstance(config, ZeroShotConfig)
+    found = dict.fromkeys(config.probes, Platt())
+    if config.calibration is None:
+        return found
+    calibration = read_calibration(stage.weights_path(ROLE))
+    vector = stage.read_meanings.get(VECTOR, "")
+    check_calibration(calibration, config.probes, vector, config.calibration)
+    known = {n: fitted for n, fitted in calibration.probes.items() if n in config.probes}
+    if not known:
+        message = f"{config.calibration}: calibrates none of {', '.join(config.probes)}"
+        raise ConfigError(message)
+    return found | {name: Platt(fitted.slope, fitted.bias) for name, fitted in known.items()}
 
 
 def make_artifact(

@@ -17,6 +17,8 @@ from stages.categorize.kmeans import UNIT
 _BLOCK_ROWS = 4096  # rows widened to float64 at once
 
 Vectors = NDArray[np.int16]
+_Candidates = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""Rows, nodes that they may go to, and the logarithm of how probable that is."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +95,18 @@ def _search(
     rows: Vectors, tree: Branches, factor: int, width: int
 ) -> tuple[NDArray[np.int64], ...]:
     wide = rows.astype(np.float64)
-    row = np.arange(len(rows))
+    row = np.arange(len(rows), dtype=np.int64)
     node = np.full(len(rows), -1, np.int64)
     logarithm = np.zeros(len(rows), np.int64)
     while True:
         inner = tree.first[node + 1] >= 0
         if not inner.any():
             break
-        found = [(row[~inner], node[~inner], logarithm[~inner])]
-        found += _expand(wide, row[inner], node[inner], logarithm[inner], tree, factor)
-        row, node, logarithm = (np.concatenate(values) for values in zip(*found, strict=True))
+        ended: _Candidates = (row[~inner], node[~inner], logarithm[~inner])
+        found = _expand(wide, (row[inner], node[inner], logarithm[inner]), tree, factor)
+        row, node, logarithm = (
+            np.concatenate(values) for values in zip(ended, *found, strict=True)
+        )
         order = np.lexsort((node, -logarithm, row))
         row, node, logarithm = row[order], node[order], logarithm[order]
         starts = np.searchsorted(row, np.arange(len(rows)))
@@ -120,15 +124,11 @@ def _search(
 
 
 def _expand(
-    wide: NDArray[np.float64],
-    row: NDArray[np.int64],
-    node: NDArray[np.int64],
-    logarithm: NDArray[np.int64],
-    tree: Branches,
-    factor: int,
-) -> list[tuple[NDArray[np.int64], ...]]:
+    wide: NDArray[np.float64], inner: _Candidates, tree: Branches, factor: int
+) -> list[_Candidates]:
     """Replace inner nodes by their children."""
-    found = []
+    row, node, logarithm = inner
+    found: list[_Candidates] = []
     for parent in np.unique(node):
         mine = node == parent
         below = tree.children(int(parent))

@@ -34,7 +34,8 @@ class TaxonomyConfig(CategorizeConfig):
             `text_to_image`.
         beam: Nodes that are followed at each level. With the number of leaves, all are looked at.
         temperature: Divides the model's own logit scale; above 1 for probabilities that are less
-            sure of themselves. `longtail categories calibrate` finds it.
+            sure of themselves. Where two branches compete, it may also decide between them: the
+            lower, the more the first levels count. `longtail calibrate` finds it.
         threshold: A best probability below this makes the category `other`.
     """
 

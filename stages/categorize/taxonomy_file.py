@@ -125,6 +125,10 @@ class Taxonomy:
     nodes: tuple[Node, ...]
 
 
+_Family = tuple[int, Sequence[str], Sequence[NodeConfig]]
+"""A parent's number, the templates that hold below it, and its children."""
+
+
 def read_taxonomy(path: Path) -> Taxonomy:
     """Read and check a taxonomy.
 
@@ -139,9 +143,9 @@ def read_taxonomy(path: Path) -> Taxonomy:
 def arrange(file: TaxonomyConfigFile, where: str) -> Taxonomy:
     """Put the nodes of a checked file in order; see `read_taxonomy`."""
     nodes: list[Node] = []
-    level = [(-1, file.templates, file.children)]
+    level: list[_Family] = [(-1, file.templates, file.children)]
     for _ in range(MAX_LEVELS):
-        below: list[tuple[int, Sequence[str], Sequence[NodeConfig]]] = []
+        below: list[_Family] = []
         for parent, templates, children in level:
             above = nodes[parent] if parent >= 0 else None
             for child, id in zip(children, _ids(children, above, where), strict=True):

@@ -8,8 +8,9 @@ from curation.fingerprint import digest_files
 from curation.pipeline.stage import run_stage
 from schemas.categorize import CATEGORIZE_SCORED
 from stages.categorize.stage import CategorizeStage
-from stages.categorize.taxonomy import SHIPPED, make_artifact, open_artifact
-from stages.categorize.taxonomy_file import read_taxonomy
+from stages.categorize.taxonomy import TaxonomyConfig, make_artifact, open_artifact
+from stages.categorize.taxonomy_file import SHIPPED, read_taxonomy
+from stages.embed.embedder import EmbedConfig
 from stages.embed.stage import EmbedStage
 from tests.fakes.tiny_clip import clip_folder
 from tests.stages.categorize.test_kmeans import unit_vectors
@@ -43,6 +44,7 @@ def tree(tmp_path):
 
 def stage_of(artifact=None, **config):
     parsed = CategorizeStage.parse({"categorizer": "taxonomy", **config}, "stages.categorize")
+    assert isinstance(parsed, TaxonomyConfig)
     stage = CategorizeStage(parsed, artifact)
     if artifact is not None:
         stage.setup()
@@ -172,10 +174,15 @@ def test_inner_nodes_are_between_their_children_and_their_own_prompts(tree):
     assert np.linalg.norm(stated) == pytest.approx(np.sqrt(0.5), abs=1e-3)
 
 
+def embed_of(**config):
+    parsed = EmbedStage.parse(config, "stages.embed")
+    assert isinstance(parsed, EmbedConfig)
+    return EmbedStage(parsed)
+
+
 def with_clip(tree, weights, **config):
     """Return the stage as a pipeline makes it: behind an `embed` whose model is tiny."""
-    given = {"embedder": "open_clip", "weights": str(weights)}
-    embed = EmbedStage(EmbedStage.parse(given, "stages.embed"))
+    embed = embed_of(embedder="open_clip", weights=str(weights))
     embed.facts = embed.learn()
     stage = stage_of(taxonomy=str(tree), **config)
     stage.facts = stage.learn()
@@ -215,7 +222,7 @@ def test_an_embedder_without_texts_is_refused(tree):
     """The descriptor cannot read; the message says what can."""
     stage = stage_of(taxonomy=str(tree))
     stage.facts = stage.learn()
-    stage.upstream = {"embed": EmbedStage(EmbedStage.parse({}, "stages.embed"))}
+    stage.upstream = {"embed": embed_of()}
 
     with pytest.raises(ConfigError, match=r"'descriptor', which has no text tower; take"):
         stage.check()
