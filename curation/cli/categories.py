@@ -104,6 +104,7 @@ def build(
     The head is for `categorize: {categorizer: classifier, head: FOLDER}`. How far it agrees with
     the clustering is measured on rows that neither has seen, and kept in head.json and report.md.
     """
+    from curation.config import validate
     from curation.dataset import Dataset
     from curation.endpoint import EndpointConfig, check_ready
     from curation.errors import UsageError
@@ -133,7 +134,8 @@ def build(
     settings = BuildSettings(branching=levels, max_epochs=epochs, **options)
     naming = None
     if names_model is not None:
-        endpoint = EndpointConfig(url=names_endpoint, api_key_env=names_key_env)
+        told = {"url": names_endpoint, "api_key_env": names_key_env}
+        endpoint = validate(EndpointConfig, told, "--names-endpoint")
         check_ready(endpoint)
         naming = NamingModel(endpoint, names_model, reading_protocols(config.source))
     head = build_head(
