@@ -129,6 +129,7 @@ def test_small_leaves_go_to_their_siblings():
     small = [p for p, size in zip(tree.paths, tree.sizes, strict=True) if "/" in p and size < 25]
     assert small
     kept = set(leaf_paths(pruned))
+    assert set(leaf_paths(tree)) - set(small) <= kept
     parents = {path.split("/")[0] for path in tree.paths}
     assert {path.split("/")[0] for path in kept} == parents
     assert all(path.endswith("c000") for path in kept & set(small))
