@@ -29,7 +29,7 @@ def silent(line):
 
 def built(sample, **settings):
     """Return the tree, the head and what was measured."""
-    chosen = BuildSettings(branching=(6, 5), names="none", **settings)
+    chosen = BuildSettings(**{"branching": (6, 5), "names": "none", **settings})
     tree, labels = cluster(sample, chosen, silent)
     trained = train_head(sample, tree, labels, chosen, "cpu", silent)
     leaves = tuple(Leaf(path, path) for path in leaf_paths(tree))
@@ -72,6 +72,14 @@ def test_the_tree_in_one_layer_beats_the_nearest_leaf():
     agreement = built(sample_of(hierarchy(6000, spread=1.5)[0]), max_epochs=0)[3]
 
     assert agreement["top1"] > agreement["nearest_center_top1"] + 0.02
+
+
+def test_three_levels_fit_into_16_bits():
+    """Each level above weighs more, yet leaves of one parent are still told apart."""
+    agreement = built(sample_of(hierarchy(6000)[0]), branching=(4, 3, 3), max_epochs=0)[3]
+
+    assert len(agreement["by_level"]) == 3
+    assert agreement["top1"] > 0.93
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
