@@ -31,14 +31,9 @@ from numpy.typing import NDArray  # noqa: E402
 
 from benchmarks.conditions import print_conditions  # noqa: E402
 from stages.categorize import kmeans  # noqa: E402
-from stages.categorize.build import (  # noqa: E402
-    BuildSettings,
-    branching_for,
-    cluster,
-    finish,
-    train_head,
-)
+from stages.categorize.build import BuildSettings, finish, train_head  # noqa: E402
 from stages.categorize.build_sample import Sample  # noqa: E402
+from stages.categorize.build_tree import branching_for, cluster  # noqa: E402
 from stages.categorize.categorizer import Leaf  # noqa: E402
 from stages.categorize.head import Head  # noqa: E402
 from stages.categorize.head_training import HeadKind, torch_or_refuse  # noqa: E402
@@ -82,13 +77,12 @@ def main() -> int:
     agreements = {}
     for part in (half, sample):
         settings = BuildSettings(branching=branching, names="none", max_epochs=arguments.epochs)
-        (tree, labels), seconds = timed(lambda: cluster(part, settings, _silent))  # noqa: B023
+        rounds = {"min_leaf_rows": 5, "iterations": 30, "seed": SEED, "say": _silent}
+        (tree, labels), seconds = timed(cluster, part, branching, **rounds)
         parts.append(("k-means, both levels", len(part.vectors), seconds))
         for kind in kinds if part is sample else kinds[:1]:
             chosen = settings.model_copy(update={"head": kind})
-            trained, seconds = timed(
-                lambda: train_head(part, tree, labels, chosen, "cpu", _silent)  # noqa: B023
-            )
+            trained, seconds = timed(train_head, part, tree, labels, chosen, "cpu", _silent)
             per_epoch = seconds / max(1, trained.epochs)
             parts.append((f"{kind} head, an epoch", len(part.vectors), per_epoch))
             paths = tuple(Leaf(path, path) for path in leaf_paths(tree))
@@ -143,9 +137,9 @@ def speeds(built: dict[str, tuple[Head, Tree]], vectors: kmeans.Integers) -> dic
     spent = dict.fromkeys(("linear", "mlp", "clusters"), 0.0)
     for shard in shards:
         for kind, (head, tree) in built.items():
-            spent[kind] += timed(lambda: head.assign(shard))[1]  # noqa: B023
+            spent[kind] += timed(head.assign, shard)[1]
             if kind == "linear":
-                spent["clusters"] += timed(lambda: descend(shard, tree))[1]  # noqa: B023
+                spent["clusters"] += timed(descend, shard, tree)[1]
     rows = sum(map(len, shards))
     found = {f"{kind}_rows_s": round(rows / seconds) for kind, seconds in spent.items()}
     print("| assigning, one thread | rows/s | ms a shard of 1,024 |")
@@ -156,9 +150,9 @@ def speeds(built: dict[str, tuple[Head, Tree]], vectors: kmeans.Integers) -> dic
     return {name: float(value) for name, value in found.items()}
 
 
-def timed(work: Callable[[], T]) -> tuple[T, float]:
+def timed(work: Callable[..., T], *given: Any, **options: Any) -> tuple[T, float]:
     began = time.process_time()
-    return work(), time.process_time() - began
+    return work(*given, **options), time.process_time() - began
 
 
 def print_parts(parts: list[tuple[str, int, float]]) -> None:

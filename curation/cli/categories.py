@@ -49,7 +49,7 @@ def categories() -> None:
     type=click.IntRange(min=0, max=1000),
     default=20,
     show_default=True,
-    help="Epochs of training, at most; 0 keeps the nearest centre.",
+    help="Epochs of training, at most; 0 keeps the tree in one layer, where training begins.",
 )
 @click.option(
     "--names",
@@ -112,9 +112,10 @@ def build(
     from curation.inventory import applied_instances, choose_pipeline
     from curation.search import choose_instance
     from curation.storage import Store
-    from stages.categorize.build import BuildSettings, branching_for
+    from stages.categorize.build import BuildSettings
     from stages.categorize.build import build as build_head
     from stages.categorize.build_report import figures
+    from stages.categorize.build_tree import branching_for
     from stages.categorize.head_training import chosen_device
     from stages.categorize.leaf_names import NamingModel
     from stages.registry import STAGES

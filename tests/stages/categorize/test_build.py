@@ -9,14 +9,8 @@ from curation.config import Config
 from curation.errors import ConfigError
 from stages.categorize import kmeans
 from stages.categorize.agreement import calibrated_temperature, measure
-from stages.categorize.build import (
-    BuildSettings,
-    branching_for,
-    cluster,
-    finish,
-    prune,
-    train_head,
-)
+from stages.categorize.build import BuildSettings, finish, train_head
+from stages.categorize.build_tree import branching_for, cluster, prune
 from stages.categorize.categorizer import Leaf
 from stages.categorize.head_training import chosen_device
 from stages.categorize.tree import descend, grow, leaf_paths
@@ -30,7 +24,9 @@ def silent(line):
 def built(sample, **settings):
     """Return the tree, the head and what was measured."""
     chosen = BuildSettings(**{"branching": (6, 5), "names": "none", **settings})
-    tree, labels = cluster(sample, chosen, silent)
+    tree, labels = cluster(
+        sample, chosen.branching, min_leaf_rows=5, iterations=30, seed=chosen.seed, say=silent
+    )
     trained = train_head(sample, tree, labels, chosen, "cpu", silent)
     leaves = tuple(Leaf(path, path) for path in leaf_paths(tree))
     return tree, trained, *finish(trained, sample, tree, labels, leaves)
