@@ -29,7 +29,7 @@ CATEGORIZE = table(
         "distance",
         pa.float32(),
         "1 - cosine between the image's vector and that of its category: the centre of a cluster, "
-        "the mean of a category's texts. Null for `other`, and where categories have no vector.",
+        "the mean of a category's texts. Of the best one refused where the category is `other`.",
         unit="0..2",
     ),
     column("error", pa.string(), "`code: text` where the image has no category."),

@@ -9,13 +9,23 @@ from curation.pipeline.config import parse_pipeline
 from curation.pipeline.instances import resolve
 from stages.registry import STAGES
 from stages.sample import HierarchicalSampler
+from tests.fakes import tiny_clip
 from tests.fakes.facts import plausible_facts
 
 FOLDERS = ("configs", "configs/models", "configs/sources")
-FILES = sorted(path for folder in FOLDERS for path in Path(folder).glob("*.yaml"))
+FILES = sorted(path.absolute() for folder in FOLDERS for path in Path(folder).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
+@pytest.fixture(autouse=True)
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put descriptions of models where the pipelines say that weights lie."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "cache"))
+    siglip = tmp_path / "weights" / "ViT-B-16-SigLIP2-256"
+    tiny_clip.describe(siglip, tiny_clip.SIGLIP_CFG, tiny_clip.SIGLIP_PREPROCESS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_shipped_pipeline_is_valid(path: Path) -> None:
     """Every key is known, every stage exists and finds its inputs, the sampler takes its part.
 

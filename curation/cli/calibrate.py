@@ -178,7 +178,11 @@ def _calibrate_probes(
         vector=chosen.meaning.reads[VECTOR],
         probes={name: figure.calibration for name, figure in figures.items()},
     )
-    out.write_bytes(pretty_json(calibration.model_dump(mode="json")))
+    try:
+        out.write_bytes(pretty_json(calibration.model_dump(mode="json")))
+    except OSError as error:
+        message = f"--out {out}: cannot be written: {error.strerror or error}"
+        raise UsageError(message) from error
     rows = {
         name: {
             "labels": figure.calibration.positives + figure.calibration.negatives,

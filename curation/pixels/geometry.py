@@ -26,6 +26,8 @@ def num_halvings(spec: PixelSpec, width: int, height: int) -> int:
     if spec.fit == "full":
         return 0
     edge = max(width, height) if spec.fit == "inside" else min(width, height)
+    if spec.fit == "crop":  # what was averaged before shows in the view: leave the filter its work
+        edge //= 2
     return max(0, (edge // spec.size_px).bit_length() - 1)
 
 
@@ -109,11 +111,31 @@ def _window(
         edge = min(width, height)
         left, top = (width - edge) / 2, (height - edge) / 2
         return (spec.size_px, spec.size_px), (left, top, left + edge, top + edge)
+    if spec.fit == "crop":
+        return (spec.size_px, spec.size_px), _whole_pixel_crop(spec.size_px, width, height)
     longer = max(width, height)
     if longer <= spec.size_px:
         return (width, height), whole
     target = tuple(max(1, (2 * n * spec.size_px + longer) // (2 * longer)) for n in (width, height))
     return (target[0], target[1]), whole
+
+
+def _whole_pixel_crop(size_px: int, width: int, height: int) -> tuple[float, float, float, float]:
+    """Return the part of an image that is left when it is scaled first and cut after.
+
+    The longer edge is rounded down when scaled, and half a pixel too much at an end goes to an even
+    offset. Pillow's filters look beyond the part, as they would have in the whole image.
+
+    Source: torchvision 0.28, `Resize(size)` and `CenterCrop(size)`.
+    """
+    shorter = min(width, height)
+    box = [0.0, 0.0, 0.0, 0.0]
+    for axis, edge in enumerate((width, height)):
+        scaled = size_px * edge // shorter
+        first = round((scaled - size_px) / 2)
+        box[axis] = first * edge / scaled
+        box[axis + 2] = (first + size_px) * edge / scaled
+    return (box[0], box[1], box[2], box[3])
 
 
 def turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

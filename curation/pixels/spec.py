@@ -14,7 +14,7 @@ VERSION = 1
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 
-Fit = Literal["inside", "cover", "squash", "full"]
+Fit = Literal["inside", "cover", "crop", "squash", "full"]
 Filter = Literal["linear", "box", "bilinear", "bicubic", "lanczos"]
 
 
@@ -24,7 +24,9 @@ class PixelSpec(Config):
     Attributes:
         size_px: The edge that `fit` speaks of.
         fit: `inside`: the longer edge becomes `size_px`, nothing is enlarged. `cover`: the shorter
-            edge becomes `size_px`, then the middle square is cut out. `squash`: exactly `size_px`
+            edge becomes `size_px`, then the middle square is cut out. `crop`: the same in whole
+            pixels of the scaled image, from at least twice the size, as the images were cut that
+            most CLIP models were trained on; slower. `squash`: exactly `size_px`
             each way, the aspect ratio is lost. `full`: every pixel; size and filter do not matter.
         filter: `box` to `lanczos` as Pillow has them, widened when shrinking, so nothing aliases.
             `linear` weighs the four nearest pixels: five times faster, for measuring rather than

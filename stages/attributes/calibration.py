@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from curation.config import Config, parse_yaml, read_text, validate
+from curation.config import Config, validate
 from curation.errors import ConfigError
 from stages.attributes.probes import Probe
 
@@ -44,21 +43,20 @@ class Calibration(Config):
     probes: dict[str, ProbeCalibration]
 
 
-def read_calibration(path: Path) -> Calibration:
-    """Read a calibration.
+def parse_calibration(text: str, where: str) -> Calibration:
+    """Check a calibration; `where` names its file in errors.
 
     Raises:
-        ConfigError: It cannot be read, or is none.
+        ConfigError: It is none.
     """
-    text = read_text(path)
     try:
         value = json.loads(text)
     except ValueError:
-        value = parse_yaml(text, str(path))
+        value = None
     if not isinstance(value, dict):
-        message = f"{path}: is no calibration; `longtail calibrate` writes one"
+        message = f"{where}: is no calibration; `longtail calibrate --out` writes one"
         raise ConfigError(message)
-    return validate(Calibration, value, str(path))
+    return validate(Calibration, value, where)
 
 
 def check_calibration(

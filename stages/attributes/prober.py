@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,6 +48,17 @@ class Prober(ABC):
 
     def weights(self) -> Mapping[str, str]:
         """Return role -> reference of the files that the user names."""
+        return {}
+
+    def learn(self, paths: Mapping[str, Path]) -> Mapping[str, Any]:
+        """Return, as JSON, what must be known of `weights` before `setup`; see `Stage.learn`.
+
+        Args:
+            paths: Role -> where they lie on this machine.
+
+        Raises:
+            UsageError: One is here and wrong.
+        """
         return {}
 
     def check(self, stage: Stage[Any]) -> None:  # noqa: B027 (few have anything to refuse)

@@ -1,12 +1,13 @@
 """The stage `attributes`: yes or no questions about every image."""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
 from curation.pipeline.stage import FittedStage, Shard
+from curation.weights import local_weights
 from schemas.attributes import attributes_table
 from schemas.error_codes import row_error
 from stages.attributes.prober import AttributesConfig, Prober
@@ -41,6 +42,14 @@ class AttributesStage(FittedStage[AttributesConfig]):
 
     def weights(self) -> Mapping[str, str]:
         return self._prober.weights()
+
+    def learn(self) -> Mapping[str, Any]:
+        facts = super().learn()
+        paths = {
+            role: local_weights(reference, facts["weights"][role])
+            for role, reference in self.weights().items()
+        }
+        return {**facts, **self._prober.learn(paths)}
 
     def check(self) -> None:
         self._prober.check(self)

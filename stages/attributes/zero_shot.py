@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from curation.calibration import Platt
-from curation.config import nearest
-from curation.errors import ConfigError, DatasetError
+from curation.config import nearest, read_text
+from curation.errors import ConfigError, DatasetError, UsageError
 from curation.fingerprint import pretty_json
 from curation.pipeline.stage import Stage
 from curation.weights import Reference
-from stages.attributes.calibration import check_calibration, read_calibration
+from stages.attributes.calibration import Calibration, check_calibration, parse_calibration
 from stages.attributes.prober import AttributesConfig, Prober
 from stages.attributes.probes import NAME, RESERVED, Probe, shipped_probes
 from training.encoders.zero_shot import check_text_tower, embed_texts
@@ -115,6 +116,17 @@ class ZeroShotProber(Prober):
     def weights(self) -> Mapping[str, str]:
         return {} if self._config.calibration is None else {ROLE: self._config.calibration}
 
+    def learn(self, paths: Mapping[str, Path]) -> Mapping[str, Any]:
+        if self._config.calibration is None:
+            return {}
+        try:
+            found = parse_calibration(read_text(paths[ROLE]), self._config.calibration)
+        except ConfigError as error:
+            # A file that is here and wrong, not one that is elsewhere: what the last run knew of it
+            # must not stand in.
+            raise UsageError(str(error)) from error
+        return {ROLE: found.model_dump(mode="json")}  # workers need not have the file
+
     def check(self, stage: Stage[Any]) -> None:
         check_text_tower(stage.upstream["embed"])
         sigmoids_of(stage)
@@ -161,14 +173,14 @@ def sigmoids_of(stage: Stage[Any]) -> dict[str, Platt]:
     """Return probe -> sigmoid of a configured `attributes`; the plain one where none was fitted.
 
     Raises:
-        ConfigError: The calibration is not here, is none, or was made for something else.
+        ConfigError: The calibration was made for something else.
     """
     config = stage.config
     assert isinstance(config, ZeroShotConfig)
     found = dict.fromkeys(config.probes, Platt())
     if config.calibration is None:
         return found
-    calibration = read_calibration(stage.weights_path(ROLE))
+    calibration = Calibration.model_validate(stage.facts[ROLE])
     vector = stage.read_meanings.get(VECTOR, "")
     check_calibration(calibration, config.probes, vector, config.calibration)
     known = {n: fitted for n, fitted in calibration.probes.items() if n in config.probes}

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -96,12 +97,16 @@ class Categorizer(ABC):
         """Return digests of what else decides, for the fingerprint."""
         return {}
 
-    def learn(self) -> None:  # noqa: B027 (few name files that can be wrong)
-        """Look at the files that the user names, where they are; see `Stage.learn`.
+    def learn(self, paths: Mapping[str, Path]) -> Mapping[str, Any]:
+        """Return, as JSON, what must be known of `weights` before `setup`; see `Stage.learn`.
+
+        Args:
+            paths: Role -> where they lie on this machine.
 
         Raises:
             UsageError: One is here and wrong.
         """
+        return {}
 
     def check(self, stage: Stage[Any]) -> None:  # noqa: B027 (few have anything to refuse)
         """Refuse what cannot work here; see `Stage.check`."""

@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation.pipeline.stage import FittedStage, Shard
+from curation.weights import local_weights
 from schemas.categorize import CATEGORIZE, CATEGORIZE_SCORED
 from schemas.error_codes import row_error
 from stages.categorize.categorizer import (
@@ -51,8 +52,11 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
 
     def learn(self) -> Mapping[str, Any]:
         facts = super().learn()
-        self._categorizer.learn()
-        return facts
+        paths = {
+            role: local_weights(reference, facts["weights"][role])
+            for role, reference in self.weights().items()
+        }
+        return {**facts, **self._categorizer.learn(paths)}
 
     def check(self) -> None:
         self._categorizer.check(self)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from curation.config import read_text
 from curation.errors import ConfigError, DatasetError, UsageError
 from curation.fingerprint import pretty_json
 from curation.pipeline.stage import Stage
@@ -17,7 +18,13 @@ from curation.weights import Reference
 from stages.categorize import fixed_point, kmeans
 from stages.categorize.beam import Branches, search
 from stages.categorize.categorizer import Assignment, CategorizeConfig, FittedCategorizer, Leaf
-from stages.categorize.taxonomy_file import OTHER, SHIPPED, Taxonomy, read_taxonomy
+from stages.categorize.taxonomy_file import (
+    OTHER,
+    SHIPPED,
+    Taxonomy,
+    parse_taxonomy,
+    read_taxonomy,
+)
 from training.encoders.zero_shot import check_text_tower, embed_texts, mean_direction
 
 TREE = "taxonomy.json"
@@ -84,28 +91,32 @@ class TaxonomyCategorizer(FittedCategorizer):
     def weights(self) -> Mapping[str, str]:
         return {ROLE: self._config.taxonomy or str(SHIPPED)}
 
-    def learn(self) -> None:
+    def learn(self, paths: Mapping[str, Path]) -> Mapping[str, Any]:
         if self._config.taxonomy is None:
-            return
-        path = Path(self._config.taxonomy)
-        if path.is_file():  # one behind a URL is checked where it was fetched, in `check`
-            try:
-                read_taxonomy(path)
-            except ConfigError as error:
-                # A file that is here and wrong, not one that is elsewhere: what the last run knew
-                # of it must not stand in.
-                raise UsageError(str(error)) from error
+            return {}
+        try:
+            text = read_text(paths[ROLE])
+            parse_taxonomy(text, self._config.taxonomy)
+        except ConfigError as error:
+            # A file that is here and wrong, not one that is elsewhere: what the last run knew of it
+            # must not stand in.
+            raise UsageError(str(error)) from error
+        return {ROLE: text}  # workers need not have the file
 
     def check(self, stage: Stage[Any]) -> None:
         check_text_tower(stage.upstream["embed"])
-        read_taxonomy(stage.weights_path(ROLE))
 
     def prepare(self, stage: Stage[Any]) -> None:
         self._stage = stage
 
     def fit(self, vectors: NDArray[np.float16], words: Sequence[Set[str]]) -> Mapping[str, bytes]:
         assert self._stage is not None, "`prepare` comes first"
-        taxonomy = read_taxonomy(self._stage.weights_path(ROLE))
+        given = self._stage.facts.get(ROLE)
+        taxonomy = (
+            read_taxonomy(self._stage.weights_path(ROLE))
+            if given is None
+            else parse_taxonomy(given, "taxonomy")
+        )
         groups = [node.texts for node in taxonomy.nodes]
         texts = embed_texts(self._stage.upstream["embed"], groups)
         return make_artifact(taxonomy, texts.vectors, texts.logit_scale)

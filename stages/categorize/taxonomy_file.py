@@ -130,18 +130,22 @@ _Family = tuple[int, Sequence[str], Sequence[NodeConfig]]
 
 
 def read_taxonomy(path: Path) -> Taxonomy:
-    """Read and check a taxonomy.
+    """Read and check the file of a taxonomy; see `parse_taxonomy`."""
+    return parse_taxonomy(read_text(path), str(path))
+
+
+def parse_taxonomy(text: str, where: str) -> Taxonomy:
+    """Check a taxonomy; `where` names its file in errors.
 
     Raises:
-        ConfigError: The file cannot be read, is no taxonomy, has two categories of one id below one
-            parent, one text for two leaves, or more than the limits.
+        ConfigError: It is no taxonomy, has two categories of one id below one parent, one text for
+            two leaves, or more than the limits.
     """
-    value = parse_yaml(read_text(path), str(path))
-    return arrange(validate(TaxonomyConfigFile, value, str(path)), str(path))
+    return arrange(validate(TaxonomyConfigFile, parse_yaml(text, where), where), where)
 
 
 def arrange(file: TaxonomyConfigFile, where: str) -> Taxonomy:
-    """Put the nodes of a checked file in order; see `read_taxonomy`."""
+    """Put the nodes of a checked file in order; see `parse_taxonomy`."""
     nodes: list[Node] = []
     level: list[_Family] = [(-1, file.templates, file.children)]
     for _ in range(MAX_LEVELS):

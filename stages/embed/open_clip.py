@@ -21,7 +21,7 @@ from training.encoders.clip import (
 )
 
 _ROLE = "open_clip"
-_FITS: dict[str, Literal["cover", "squash"]] = {"shortest": "cover", "squash": "squash"}
+_FITS: dict[str, Literal["crop", "squash"]] = {"shortest": "crop", "squash": "squash"}
 
 
 class OpenClipConfig(EmbedConfig, ClipSettings):

@@ -209,14 +209,14 @@ def test_a_taxonomy_is_calibrated(root, tmp_path, capsys):
     )
     capsys.readouterr()
 
-    code = longtail("calibrate", root / "data", labels, "--json")
+    code = longtail("calibrate", root / "data", labels, "--precision", "0.5", "--json")
 
     assert code == 0
     content = json.loads(capsys.readouterr().out)
     assert (content["instance"], content["unknown"]) == ("categorize", 1)
     figures = content["figures"]["categorize"]
     assert figures["num_rows"] == len(rows) - 2
-    assert figures["accuracy"] > 0.8  # another temperature may prefer another path
+    assert figures["accuracy"] > 0.5  # random cosines are close; another temperature may reorder
     assert content["settings"]["temperature"] < 1
     assert figures["loss_after"] < figures["loss_before"]
     assert 0 < content["settings"]["threshold"] < 1

@@ -29,14 +29,19 @@ FILES = {
 }
 
 
-@lru_cache(maxsize=len(FILES))
-def photograph(name):
-    """Return a photograph, at most 400 pixels either way, in RGB and without a colour profile."""
+def original(name):
+    """Return the file of a photograph as it was installed."""
     package, path = FILES[name]
     spec = importlib.util.find_spec(package)
     assert spec is not None
     assert spec.origin is not None
-    image = Image.open(Path(spec.origin).parent / path).convert("RGB")
+    return (Path(spec.origin).parent / path).read_bytes()
+
+
+@lru_cache(maxsize=len(FILES))
+def photograph(name):
+    """Return a photograph, at most 400 pixels either way, in RGB and without a colour profile."""
+    image = Image.open(io.BytesIO(original(name))).convert("RGB")
     image.thumbnail((400, 400))
     image.info.clear()
     return image

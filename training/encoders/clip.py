@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.errors import ConfigError
 from training.encoders.clip_config import (
     ClipArchitecture,
     ClipSettings,
@@ -20,7 +21,7 @@ from training.encoders.clip_config import (
     read_architecture,
 )
 from training.encoders.clip_text import Tokenize, make_tokenizer
-from training.encoders.clip_weights import build, load_weights
+from training.encoders.clip_weights import build, check_release, load_weights
 from training.encoders.torchvision_ops import declare_missing_ops
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ class ClipModel:
         check_installed()
         check_precision(settings.precision, device)
         declare_missing_ops()
+        check_release(settings)
         architecture = read_architecture(settings, path)
+        _check_device(device)
         model = build(architecture, settings.precision, device)
         load_weights(model, architecture)
         return cls(model, architecture, settings.precision, device, batch_size)
@@ -118,8 +121,10 @@ class ClipModel:
         parts = [np.zeros((0, self.dimension), np.float32)]
         for start in range(0, len(pixels), self._batch_size):
             part = pixels[start : start + self._batch_size]
-            batch = np.zeros((self._batch_size, size, size, 3), np.uint8)
-            batch[: len(part)] = part
+            batch = np.ascontiguousarray(part)
+            if len(part) < self._batch_size:
+                batch = np.zeros((self._batch_size, size, size, 3), np.uint8)
+                batch[: len(part)] = part
             parts.append(self._images(batch)[: len(part)])
         return np.concatenate(parts)
 
@@ -147,9 +152,10 @@ class ClipModel:
             if self._device.type == "cuda":
                 pixels_BHWC = pixels_BHWC.pin_memory()
             pixels_BHWC = pixels_BHWC.to(self._device, non_blocking=True)
-            # As torchvision's ToTensor and Normalize: divided, then normalised, in fp32.
-            pixels_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float().div(255)
-            pixels_BCHW = ((pixels_BCHW - self._mean) / self._std).to(self._dtype).contiguous()
+            # The values of torchvision's ToTensor and Normalize, in fp32; turned around while they
+            # are bytes, and in place, which takes a third of the time.
+            pixels_BCHW = pixels_BHWC.permute(0, 3, 1, 2).contiguous().float()
+            pixels_BCHW = pixels_BCHW.div_(255).sub_(self._mean).div_(self._std).to(self._dtype)
             with self._lock:
                 vectors_BD = self._model.encode_image(pixels_BCHW)
             return _unit(vectors_BD)
@@ -166,6 +172,17 @@ class ClipModel:
             with self._lock:
                 vectors_BD = self._model.encode_text(tokens)
             return _unit(vectors_BD)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        message = (
+            "device: torch finds no GPU on this machine; say `run: {device: cpu}`, or install a "
+            "torch for CUDA where there is one"
+        )
+        raise ConfigError(message)
 
 
 def _unit(vectors_BD: "torch.Tensor") -> NDArray[np.float32]:

@@ -40,6 +40,7 @@ _FAMILIES = {
     "pe-core": Preprocess(_HALF, _HALF, "bilinear", "squash"),
     "mobileclip2-s3": Preprocess(_CLIP_MEAN, _CLIP_STD, "bilinear"),
     "mobileclip2-s4": Preprocess(_CLIP_MEAN, _CLIP_STD, "bilinear"),
+    "mobileclip2-l": _OPENAI,
     "mobileclip": _PLAIN,
     "worldwide-378": _SQUASHED,
     "vit-h-14-378": _SQUASHED,

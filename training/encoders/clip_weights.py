@@ -3,10 +3,12 @@
 import copy
 import pickle
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from curation.config import nearest
 from curation.errors import ConfigError
-from training.encoders.clip_config import ClipArchitecture, Precision
+from training.encoders.clip_config import ClipArchitecture, ClipSettings, Precision
 
 
 def build(architecture: ClipArchitecture, precision: Precision, device: str) -> Any:
@@ -43,6 +45,34 @@ def build(architecture: ClipArchitecture, precision: Precision, device: str) -> 
     return model.eval().requires_grad_(False)
 
 
+def check_release(settings: ClipSettings) -> None:
+    """Compare a stated release with what open_clip knows of it.
+
+    Raises:
+        ConfigError: It knows no such release of the model, or one that needs another activation.
+    """
+    import open_clip
+
+    if settings.release is None or settings.model is None:
+        return
+    known = open_clip.list_pretrained_tags_by_model(settings.model)
+    if settings.release not in known:
+        hint = nearest(settings.release, known) or f"; known: {', '.join(known) or 'none'}"
+        message = f"release: open_clip knows no {settings.release!r} of {settings.model}{hint}"
+        raise ConfigError(message)
+    wanted = bool(open_clip.get_pretrained_cfg(settings.model, settings.release).get("quick_gelu"))
+    has = bool((open_clip.get_model_config(settings.model) or {}).get("quick_gelu"))
+    if wanted != has:
+        other = (
+            f"{settings.model}-quickgelu" if wanted else settings.model.removesuffix("-quickgelu")
+        )
+        message = (
+            f"model: {settings.release} was trained with another activation than {settings.model} "
+            f"has; say `model: {other}`"
+        )
+        raise ConfigError(message)
+
+
 def load_weights(model: Any, architecture: ClipArchitecture) -> None:
     """Put a file's weights into a model, all of them and nothing else.
 
@@ -74,7 +104,7 @@ def _read(architecture: ClipArchitecture) -> dict[str, Any]:
 
     file = architecture.file
     try:
-        if file.suffix == ".safetensors":
+        if _is_safetensors(file):
             state: Any = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
@@ -92,6 +122,15 @@ def _read(architecture: ClipArchitecture) -> dict[str, Any]:
         message = f"{file}: holds no state dict, that is names and tensors"
         raise ConfigError(message)
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _is_safetensors(file: Path) -> bool:
+    """Look at the content: a file fetched from a URL is kept under another name.
+
+    Source: the format of safetensors: eight bytes of length, then a JSON object.
+    """
+    with file.open("rb") as source:
+        return source.read(9)[8:] == b"{"
 
 
 def _compare(

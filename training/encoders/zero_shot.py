@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,10 @@ from numpy.typing import NDArray
 
 from curation.errors import ConfigError
 from curation.pipeline.stage import Stage
+from curation.weights import Reference
 from training.encoders.clip import ClipModel, ClipSettings, check_installed
+from training.encoders.clip_config import read_architecture
+from training.encoders.clip_text import text_obstacle
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,8 @@ class TextVectors:
 
     Attributes:
         vectors: (groups, dimension) of length 1; zeros for a group without texts.
-        logit_scale: What the model multiplies cosines by before the softmax or sigmoid.
+        logit_scale: What the model multiplies cosines by before the softmax or sigmoid. The bias
+            of models with a sigmoid (SigLIP) is one for all texts, so between texts it cancels.
     """
 
     vectors: NDArray[np.float64]
@@ -28,11 +33,20 @@ class TextVectors:
 def check_text_tower(embed: Stage[Any]) -> None:
     """Refuse an `embed` whose model cannot read texts.
 
+    Weights that lie elsewhere are looked at by the workers: here, they may be needed no more.
+
     Raises:
         ConfigError: Says which embedder to take, or what to install.
     """
-    _settings_of(embed)
+    settings = _settings_of(embed)
     check_installed()
+    (role,) = embed.weights()
+    reference = Reference.parse(embed.weights()[role])
+    if reference.kind == "path" and not Path(reference.text).exists():
+        return
+    obstacle = text_obstacle(read_architecture(settings, embed.weights_path(role)))
+    if obstacle is not None:
+        raise ConfigError(obstacle)
 
 
 def embed_texts(embed: Stage[Any], groups: Sequence[Sequence[str]]) -> TextVectors:

@@ -36,6 +36,8 @@ def test_halving_is_exact(shape):
         ("inside", (1023, 1023), 1),
         ("cover", (1024, 300), 0),
         ("cover", (2048, 1024), 2),
+        ("crop", (1024, 2048), 1),
+        ("crop", (1023, 2048), 0),
         ("squash", (2048, 1024), 2),
         ("full", (9000, 9000), 0),
         ("inside", (100, 100), 0),
@@ -46,16 +48,37 @@ def test_an_image_is_halved_while_it_still_covers_the_view(fit_, size, expected)
     assert num_halvings(PixelSpec(size_px=256, fit=fit_), *size) == expected
 
 
+@pytest.mark.parametrize("fit_", ["cover", "crop"])
 @pytest.mark.parametrize("filter_", ["linear", "box", "bilinear", "bicubic", "lanczos"])
-def test_cover_shows_the_middle(filter_):
+def test_cover_and_crop_show_the_middle(fit_, filter_):
     """The square is cut out of the middle of the longer edge, in every filter."""
     wide = np.zeros((300, 1200, 3), np.uint8)
     wide[:, 450:750] = 255
 
-    view = show(encode(Image.fromarray(wide), "PNG"), [PixelSpec(fit="cover", filter=filter_)])[0]
+    view = show(encode(Image.fromarray(wide), "PNG"), [PixelSpec(fit=fit_, filter=filter_)])[0]
 
     assert view.pixels.shape == (256, 256, 3)
     assert view.pixels[:, 4:-4].min() == 255
+
+
+@pytest.mark.parametrize("filter_", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
+@pytest.mark.parametrize(
+    "size", [(512, 512), (451, 300), (300, 451), (223, 97), (64, 65), (127, 111), (500, 63), (9, 7)]
+)
+def test_crop_is_what_scaling_and_then_cutting_gives(size, filter_):
+    """As torchvision's Resize and CenterCrop do it, to one level of 255, enlarging too."""
+    image = Image.fromarray(data.astronaut()).resize(size)
+    spec = PixelSpec(size_px=64, fit="crop", filter=filter_.name.lower())
+
+    view = show(encode(image, "PNG"), [spec])[0]
+
+    width, height = (64 * edge // min(size) for edge in size)
+    left, top = round((width - 64) / 2), round((height - 64) / 2)
+    scaled = image.resize((width, height), filter_)
+    expected = np.asarray(scaled.crop((left, top, left + 64, top + 64))).astype(int)
+    if min(size) < 4 * 64:  # larger ones are halved first
+        assert np.abs(view.pixels - expected).max() <= 1
+    assert np.abs(view.pixels - expected).mean() < 1.5
 
 
 @pytest.mark.parametrize("filter_", ["linear", "box", "bilinear", "bicubic", "lanczos"])
@@ -76,7 +99,7 @@ def test_the_thinnest_images_have_show(width, height):
     content = encode(Image.new("RGB", (width, height), (9, 90, 200)), "PNG")
     specs = [
         PixelSpec(size_px=64, fit=fit_, filter=filter_)
-        for fit_ in ("inside", "cover", "squash")
+        for fit_ in ("inside", "cover", "crop", "squash")
         for filter_ in ("linear", "bicubic")
     ]
 

@@ -18,6 +18,7 @@ SPECS = (
     PixelSpec(size_px=900, filter="lanczos"),
     PixelSpec(fit="full"),
     PixelSpec(size_px=100, max_pixels=10_000),
+    PixelSpec(size_px=50, fit="crop", filter="bicubic"),
 )
 
 

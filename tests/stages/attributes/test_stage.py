@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFilter, ImageOps
 
 from curation.calibration import sigmoid
-from curation.errors import ConfigError, DatasetError
+from curation.errors import ConfigError, DatasetError, UsageError
 from curation.pipeline.stage import Shard, run_stage
 from curation.pixels import views
 from schemas.columns import IDENTITY
@@ -248,7 +248,6 @@ def test_a_calibration_changes_its_probes_only(tmp_path):
     ("changes", "words"),
     [
         ({"vector": "other"}, "made for vectors of another `embed`"),
-        ({"format": 2}, "format"),
         ({"probes": {}}, "calibrates none of red, large"),
         (
             {
@@ -278,6 +277,31 @@ def test_a_calibration_for_something_else_is_refused(tmp_path, changes, words):
 
     assert words in str(caught.value)
     assert "c.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"format": 2, "vector": "", "probes": {}}'])
+def test_what_is_no_calibration_is_refused_in_planning(tmp_path, text):
+    """What an earlier run knew of the file does not stand in for one that is here and wrong."""
+    file = tmp_path / "c.json"
+    file.write_text(text, encoding="utf-8")
+
+    with pytest.raises(UsageError, match="c.json") as caught:
+        zero_shot(probes=PROBES, calibration=str(file))
+
+    assert not isinstance(caught.value, ConfigError)
+
+
+def test_workers_need_no_calibration_file(tmp_path):
+    """What it says travels with the plan."""
+    artifact, _ = planted()
+    file = tmp_path / "c.json"
+    stage = zero_shot(artifact, probes=PROBES, calibration=calibration_file(file))
+    stage.read_meanings = {VECTOR: "m"}
+    file.unlink()
+
+    stage.setup()
+
+    assert len(run_stage(stage, shard_of(unit_vectors(3, DIMENSION)))) == 3
 
 
 def test_an_embedder_without_texts_and_foreign_artifacts_are_refused():
