@@ -49,7 +49,7 @@ def categories() -> None:
     type=click.IntRange(min=0, max=1000),
     default=20,
     show_default=True,
-    help="Epochs of training, at most; 0 keeps the nearest centre.",
+    help="Epochs of training, at most; 0 keeps the tree in one layer, where training begins.",
 )
 @click.option(
     "--names",
@@ -66,6 +66,14 @@ def categories() -> None:
     show_default=True,
     help="Where the words come from; may be repeated.",
 )
+@click.option(
+    "--names-endpoint",
+    metavar="URL",
+    help="A vision-language model behind this OpenAI-compatible endpoint names the leaves by "
+    "their pictures; $OPENAI_BASE_URL if only --names-model is given.",
+)
+@click.option("--names-model", metavar="NAME", help="That model.")
+@click.option("--names-key-env", metavar="VARIABLE", help="Holds the key for that endpoint.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws everything.")
 @click.option(
     "--device",
@@ -85,6 +93,9 @@ def build(
     pipeline: str | None,
     device: str,
     epochs: int,
+    names_endpoint: str | None,
+    names_model: str | None,
+    names_key_env: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -93,19 +104,27 @@ def build(
     The head is for `categorize: {categorizer: classifier, head: FOLDER}`. How far it agrees with
     the clustering is measured on rows that neither has seen, and kept in head.json and report.md.
     """
+    from curation.config import validate
     from curation.dataset import Dataset
+    from curation.endpoint import EndpointConfig, check_ready
     from curation.errors import UsageError
+    from curation.ingest.load import reading_protocols
     from curation.inventory import applied_instances, choose_pipeline
     from curation.search import choose_instance
     from curation.storage import Store
-    from stages.categorize.build import BuildSettings, branching_for
+    from stages.categorize.build import BuildSettings
     from stages.categorize.build import build as build_head
     from stages.categorize.build_report import figures
+    from stages.categorize.build_tree import branching_for
     from stages.categorize.head_training import chosen_device
+    from stages.categorize.leaf_names import NamingModel
     from stages.registry import STAGES
 
     if leaves is not None and branching is not None:
         message = "--leaves and --branching say the same twice; give one"
+        raise UsageError(message)
+    if names_model is None and (names_endpoint or names_key_env):
+        message = "--names-model is missing: say which model of the endpoint names the leaves"
         raise UsageError(message)
     opened = Dataset.open(dataset)
     chosen = choose_instance(opened, STAGES, instance, pipeline)
@@ -114,6 +133,12 @@ def build(
     instances = {i.name: i for i in applied_instances(opened, config, STAGES)}
     levels = branching_for(leaves or 10_000) if branching is None else _levels(branching)
     settings = BuildSettings(branching=levels, max_epochs=epochs, **options)
+    naming = None
+    if names_model is not None:
+        told = {"url": names_endpoint, "api_key_env": names_key_env}
+        endpoint = validate(EndpointConfig, told, "--names-endpoint")
+        check_ready(endpoint)
+        naming = NamingModel(endpoint, names_model, reading_protocols(config.source))
     head = build_head(
         opened,
         instances,
@@ -121,6 +146,7 @@ def build(
         settings,
         out=Store(out),
         device=chosen_device(device),
+        naming=naming,
         say=lambda line: click.echo(line, err=True),
     )
     if as_json:

@@ -4,15 +4,14 @@ The report that Longtail follows trains a classification model that puts every i
 10,000 fine-grained categories, and does not say where the categories come from. Here they come from
 clustering a sample, as in `categorize: clusters`, and the head is trained to tell a vector's leaf.
 
-Why a head, when the nearest centre is at hand? Not for the truth: the clustering *is* the truth
+Why a head, when the tree is at hand? Not for the truth: the clustering *is* the truth
 here, and agreement with it says how well the head imitates it, nothing about whether categories
 mean something to people. What a head brings:
 
-- it chooses among all leaves at once and knows how sure it is: a calibrated probability, and a
-  margin that is small between two leaves. Descending a tree gives neither, and a row near an upper
-  border goes down the wrong branch for good;
-- it is one file, told apart by its digest, that can be carried to other datasets, and distilled: a
-  smaller model may be trained to give the same answers without the tree;
+- it looks at all leaves at once and knows how sure it is: a calibrated probability, and a margin
+  that is small between two leaves. Descending a tree gives neither;
+- it is one folder, told apart by its digest, that can be carried to other datasets, and distilled:
+  a smaller model may be trained to give the same answers from a picture;
 - labels from elsewhere (people, a taxonomy, merged leaves) can take the place of the clustering
   with the same file format and the same stage.
 
@@ -37,22 +36,22 @@ from stages.categorize import kmeans
 from stages.categorize.agreement import calibrated_temperature, measure
 from stages.categorize.build_report import to_markdown
 from stages.categorize.build_sample import Sample, read_sample
+from stages.categorize.build_tree import centers_by_level, cluster
 from stages.categorize.categorizer import Leaf, NameSource
 from stages.categorize.classifier import facts_of_vectors
 from stages.categorize.clusters import MAX_LEAVES
 from stages.categorize.head import LARGEST, Head, Layer
 from stages.categorize.head_training import HeadKind, Trained, torch_or_refuse, train
+from stages.categorize.leaf_names import NamingModel, name_leaves
+from stages.categorize.leaf_sheets import make_sheets, nearest_rows
 from stages.categorize.names import full_name, name_nodes
-from stages.categorize.tree import Tree, descend, grow, leaf_paths
+from stages.categorize.tree import Tree, leaf_paths
 
 REPORT = "report.md"
 _ROWS_PER_LEAF = 10
 """Training rows that a leaf must have on average; fewer make no head worth its name."""
 
 _MEASURED_ROWS = 65_536
-_WIDEST = 100
-"""Children of a node, where only the number of leaves is asked for."""
-
 _HEADROOM = 2.0
 """Numbers between two layers may be this much larger than any seen in training."""
 
@@ -85,22 +84,6 @@ class BuildSettings(Config):
     names_from: tuple[NameSource, ...] = ("source_key", "alt_text")
 
 
-def branching_for(leaves: int) -> tuple[int, ...]:
-    """Return levels of at most 100, as even as can be, for `leaves` or a little more.
-
-    10,000 leaves are 100 x 100, 1,000 are 32 x 32.
-    """
-    levels = 1
-    while _WIDEST**levels < leaves:
-        levels += 1
-    branching = []
-    left = leaves
-    for level in range(levels, 0, -1):
-        branching.append(math.ceil(left ** (1 / level) - 1e-9))  # 100.00000000000001 is 100
-        left = -(-left // branching[-1])
-    return tuple(branching)
-
-
 def build(
     dataset: Dataset,
     instances: Mapping[str, Instance],
@@ -109,6 +92,7 @@ def build(
     *,
     out: Store,
     device: str = "cpu",
+    naming: NamingModel | None = None,
     say: Say = lambda line: None,
 ) -> Head:
     """Build categories from a sample of a dataset and write the head's folder.
@@ -123,19 +107,21 @@ def build(
         settings: What to build.
         out: Where the files go; must be empty.
         device: Where the head is trained, in torch's words.
+        naming: A model that names the leaves by their pictures, over the words.
         say: Takes lines of progress.
 
     Raises:
         UsageError: Too few rows for the leaves, too many leaves, or `out` has files.
-        ConfigError: torch is not installed.
+        ConfigError: torch is not installed, or the naming model cannot be used.
+        EndpointError: The naming model's server is at fault.
     """
     torch = torch_or_refuse()
     wanted = math.prod(settings.branching)
     if wanted > MAX_LEAVES:
         message = f"{wanted:,} leaves, expected at most {MAX_LEAVES:,}"
         raise UsageError(message)
-    if found := out.names(""):
-        message = f"{out.url}: holds {found[0]!r}; name an empty or a new folder"
+    if files := out.names(""):
+        message = f"{out.url}: holds {files[0]!r}; name an empty or a new folder"
         raise UsageError(message)
     assert chosen.meaning is not None, "`choose_instance` gives one that is ready"
     names_from = settings.names_from if settings.names == "words" else ()
@@ -149,8 +135,24 @@ def build(
         names_from=names_from,
     )
     _refuse_few(sample, wanted)
-    tree, labels = cluster(sample, settings, say)
+    tree, labels = cluster(
+        sample,
+        settings.branching,
+        min_leaf_rows=settings.min_leaf_rows,
+        iterations=settings.iterations,
+        seed=settings.seed,
+        say=say,
+    )
     leaves = _leaves(tree, sample, labels, named=bool(names_from))
+    named: dict[str, Any] = {"by": settings.names}
+    if naming is not None:
+        rows = nearest_rows(sample.vectors, labels, centers_by_level(tree)[0])
+        places = [[(int(s), int(r)) for s, r in sample.places[mine]] for mine in rows]
+        sheets = make_sheets(dataset, places, naming.protocols)
+        found = name_leaves(leaves, sheets, naming, say)
+        leaves = found.leaves
+        say(f"{naming.model} named {found.num_named:,} of {len(leaves):,} leaves")
+        named |= {"model": naming.model, "named": found.num_named, "not_named": found.reasons}
     trained = train_head(sample, tree, labels, settings, device, say)
     say("measuring")
     head, agreement = finish(trained, sample, tree, labels, leaves)
@@ -178,52 +180,15 @@ def build(
             "median_leaf": int(np.median(sizes)),
             "largest_leaf": max(sizes),
         },
+        "names": named,
         "settings": settings.model_dump(mode="json"),
         "leaf_rows": sizes,
     }
     head = replace(head, facts=facts)
-    files = head.to_files()
     out.put(REPORT, to_markdown(head).encode())
-    for name, data in files.items():  # the description last
+    for name, data in head.to_files().items():  # the description last
         out.put(name, data)
     return head
-
-
-def cluster(sample: Sample, settings: BuildSettings, say: Say) -> tuple[Tree, NDArray[np.int32]]:
-    """Grow the tree on the training rows, and say each row's leaf."""
-    training = sample.vectors[sample.training]
-    shape = " x ".join(str(width) for width in settings.branching)
-    say(f"clustering {len(training):,} vectors into {shape}")
-    tree = grow(training, settings.branching, settings.iterations, settings.seed)
-    whole = len(leaf_paths(tree))
-    tree = prune(tree, settings.min_leaf_rows)
-    count = len(leaf_paths(tree))
-    say(f"{count:,} leaves; {whole - count:,} with few rows went to their siblings")
-    labels, _ = descend(sample.vectors, tree)
-    return tree, labels
-
-
-def prune(tree: Tree, min_rows: int) -> Tree:
-    """Return the tree without leaves of fewer rows; a node's largest leaf stays.
-
-    Rows of what is gone descend to its nearest sibling, so sizes change, and `members` are gone.
-    """
-    kept = []
-    largest: set[str] = set()
-    for number, path in enumerate(tree.paths):
-        parent = path.rpartition("/")[0]
-        is_leaf = path.count("/") == tree.levels - 1
-        if not is_leaf or tree.sizes[number] >= min_rows or parent not in largest:
-            kept.append(number)
-            if is_leaf:
-                largest.add(parent)
-    return replace(
-        tree,
-        paths=tuple(tree.paths[number] for number in kept),
-        centers=tree.centers[kept],
-        sizes=tuple(tree.sizes[number] for number in kept),
-        members=(),
-    )
 
 
 def train_head(
@@ -241,7 +206,7 @@ def train_head(
         settings.head,
         (sample.vectors[training], sample.vectors[validation]),
         (labels[training], labels[validation]),
-        _centers_by_level(tree),
+        centers_by_level(tree),
         max_epochs=settings.max_epochs,
         seed=settings.seed,
         device=device,
@@ -262,7 +227,7 @@ def finish(
     if len(trained.weights) > 1:
         hidden_unit = max(trained.largest_hidden, 1e-6) * _HEADROOM / LARGEST
         layers.append(Layer.rounded(trained.weights[1], trained.biases[1], hidden_unit))
-    head = Head(leaves, tuple(layers), hidden_unit, 1.0, _centers_by_level(tree)[0], {})
+    head = Head(leaves, tuple(layers), hidden_unit, 1.0, centers_by_level(tree)[0], {})
     validation, test = sample.validation, sample.test[:_MEASURED_ROWS]
     temperature = calibrated_temperature(head, sample.vectors[validation], labels[validation])
     head = replace(head, temperature=temperature)
@@ -280,16 +245,6 @@ def _refuse_few(sample: Sample, leaves: int) -> None:
             f"set aside; ask for at most {max(1, most):,} leaves, or for more rows"
         )
         raise UsageError(message)
-
-
-def _centers_by_level(tree: Tree) -> list[kmeans.Integers]:
-    """Return for each level from the leaves up the centres of the leaves' ancestors there."""
-    where = {path: number for number, path in enumerate(tree.paths)}
-    parts = [path.split("/") for path in leaf_paths(tree)]
-    return [
-        tree.centers[[where["/".join(part[:depth])] for part in parts]]
-        for depth in range(tree.levels, 0, -1)
-    ]
 
 
 def _sizes(tree: Tree, sample: Sample, labels: NDArray[np.int32]) -> list[int]:

@@ -153,8 +153,11 @@ class Head:
         """Refuse shapes, types and units with which the arithmetic would be wrong."""
         count, dimension = len(self.leaves), int(self.facts.get("dimension", 0))
         widths = [dimension, *(len(layer.bias) for layer in self.layers)]
+        texts = [text for leaf in self.leaves for text in (leaf.path, leaf.name)]
         good = (
             len(self.layers) in (1, 2)
+            and all(isinstance(text, str) for text in texts)
+            and len({leaf.path for leaf in self.leaves}) == count
             and count > 0
             and widths[-1] == count
             and self.centers.shape == (count, dimension)
@@ -230,6 +233,9 @@ def _read_files(folder: Path) -> tuple[dict[str, Any], bytes]:
     except ValueError as error:
         message = f"{folder}/{DESCRIPTION}: not JSON; build the head again"
         raise ConfigError(message) from error
+    if not isinstance(description, dict):
+        message = f"{folder}/{DESCRIPTION}: no JSON object; build the head again"
+        raise ConfigError(message)
     found = (description.get("format"), description.get("input_unit"))
     if found != (FORMAT, kmeans.UNIT):
         message = (

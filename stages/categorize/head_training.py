@@ -20,8 +20,11 @@ _PATIENCE = 2  # such epochs in a row, then the end
 _STEPS = 64  # in an epoch, at least, unless that makes batches too small
 _BATCH_ROWS = (32, 2048)
 _SCALES = tuple(2.0 ** (k / 2) for k in range(2, 17))
-_ABOVE = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+_ABOVE = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """How much more than its children's a node's centre may weigh at the start."""
+
+_MOST_ABOVE = 64
+"""The root's children against the leaves: more, and 16 bits would leave too few to a leaf."""
 
 _STARTED_ROWS = 2048
 _JUDGED_ROWS = 16_384
@@ -168,7 +171,8 @@ def _combined(levels: Sequence[Any], above: float) -> Any:
 def _best_start(torch: Any, levels: Sequence[Any], rows: Any, wanted: Any) -> tuple[float, float]:
     """Return the multiple of ancestors and the scale with the smallest loss."""
     found = []
-    for above in _ABOVE if len(levels) > 1 else _ABOVE[:1]:
+    height = len(levels) - 1
+    for above in [above for above in _ABOVE if above**height <= _MOST_ABOVE] if height else [0.0]:
         products = (rows.float() / kmeans.UNIT) @ _combined(levels, above).T
         for scale in _SCALES:
             loss = torch.nn.functional.cross_entropy(products * scale, wanted)

@@ -7,6 +7,7 @@ import pytest
 from curation.demo import make_corpus
 from tests.curation.cli.cli_runs import longtail
 from tests.curation.test_search import run
+from tests.fakes.openai_server import serve
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,19 @@ def test_json_has_the_same(root, tmp_path, capsys):
     assert content["agreement"]["rows"] == content["sample"]["test_rows"]
 
 
+def test_a_model_may_name_the_leaves(root, tmp_path, capsys):
+    """Over HTTP, with the pictures nearest to each leaf's centre."""
+    command = ("categories", "build", root / "data", "--out", tmp_path / "head", "--leaves", "3")
+
+    with serve() as fake:
+        naming = ("--names-endpoint", fake.url, "--names-model", "fake-vl", "--epochs", "0")
+        ran = longtail(capsys, *command, *naming)
+
+    assert ran.code == 0, ran.err
+    assert "fake-vl named 3 of 3 leaves" in ran.err
+    assert "words name" in (tmp_path / "head" / "report.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -52,6 +66,8 @@ def test_json_has_the_same(root, tmp_path, capsys):
         (["--branching", "2,x"], "expected up to 6 numbers from 1"),
         (["--branching", "2,0"], "expected up to 6 numbers from 1"),
         (["--instance", "nothing"], "no instance 'nothing' with vectors"),
+        (["--names-endpoint", "http://127.0.0.1:9/v1"], "--names-model is missing"),
+        (["--names-model", "m", "--names-endpoint", "nowhere"], "endpoint"),
         (["--leaves", "70000"], "70000 is not in the range"),
     ],
 )

@@ -9,14 +9,8 @@ from curation.config import Config
 from curation.errors import ConfigError
 from stages.categorize import kmeans
 from stages.categorize.agreement import calibrated_temperature, measure
-from stages.categorize.build import (
-    BuildSettings,
-    branching_for,
-    cluster,
-    finish,
-    prune,
-    train_head,
-)
+from stages.categorize.build import BuildSettings, finish, train_head
+from stages.categorize.build_tree import branching_for, cluster, prune
 from stages.categorize.categorizer import Leaf
 from stages.categorize.head_training import chosen_device
 from stages.categorize.tree import descend, grow, leaf_paths
@@ -29,8 +23,10 @@ def silent(line):
 
 def built(sample, **settings):
     """Return the tree, the head and what was measured."""
-    chosen = BuildSettings(branching=(6, 5), names="none", **settings)
-    tree, labels = cluster(sample, chosen, silent)
+    chosen = BuildSettings(**{"branching": (6, 5), "names": "none", **settings})
+    tree, labels = cluster(
+        sample, chosen.branching, min_leaf_rows=5, iterations=30, seed=chosen.seed, say=silent
+    )
     trained = train_head(sample, tree, labels, chosen, "cpu", silent)
     leaves = tuple(Leaf(path, path) for path in leaf_paths(tree))
     return tree, trained, *finish(trained, sample, tree, labels, leaves)
@@ -72,6 +68,14 @@ def test_the_tree_in_one_layer_beats_the_nearest_leaf():
     agreement = built(sample_of(hierarchy(6000, spread=1.5)[0]), max_epochs=0)[3]
 
     assert agreement["top1"] > agreement["nearest_center_top1"] + 0.02
+
+
+def test_three_levels_fit_into_16_bits():
+    """Each level above weighs more, yet leaves of one parent are still told apart."""
+    agreement = built(sample_of(hierarchy(6000)[0]), branching=(4, 3, 3), max_epochs=0)[3]
+
+    assert len(agreement["by_level"]) == 3
+    assert agreement["top1"] > 0.93
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
@@ -129,6 +133,7 @@ def test_small_leaves_go_to_their_siblings():
     small = [p for p, size in zip(tree.paths, tree.sizes, strict=True) if "/" in p and size < 25]
     assert small
     kept = set(leaf_paths(pruned))
+    assert set(leaf_paths(tree)) - set(small) <= kept
     parents = {path.split("/")[0] for path in tree.paths}
     assert {path.split("/")[0] for path in kept} == parents
     assert all(path.endswith("c000") for path in kept & set(small))

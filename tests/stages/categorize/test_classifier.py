@@ -9,6 +9,7 @@ import pytest
 
 from curation.dataset import Dataset
 from curation.demo import make_corpus
+from curation.endpoint import EndpointConfig
 from curation.errors import ConfigError, UsageError
 from curation.ingest.tombstones import add_tombstones
 from curation.inventory import applied_instances, choose_pipeline
@@ -22,8 +23,10 @@ from schemas.tombstones import TOMBSTONES
 from stages.categorize.build import BuildSettings, build
 from stages.categorize.build_sample import read_sample
 from stages.categorize.head import DESCRIPTION, TENSORS, Head
+from stages.categorize.leaf_names import NamingModel
 from stages.registry import STAGES
 from tests.fakes.inline_runner import InlineRunner
+from tests.fakes.openai_server import serve
 
 IMAGES = 150
 PIPELINE = """\
@@ -45,11 +48,11 @@ def run(root, stages, runner=InlineRunner):
     return Dataset.open(str(root / "data"))
 
 
-def build_head(dataset, out, **settings):
+def build_head(dataset, out, naming=None, **settings):
     instance = choose_instance(dataset, STAGES, None, None)
     instances = applied(dataset)
     chosen = BuildSettings(**{"branching": (3, 3), "max_epochs": 2, **settings})
-    return build(dataset, instances, instance, chosen, out=Store(str(out)))
+    return build(dataset, instances, instance, chosen, out=Store(str(out)), naming=naming)
 
 
 @pytest.fixture(scope="module")
@@ -256,3 +259,22 @@ def test_forgotten_images_and_copies(root, tmp_path):
     after = {tuple(place) for place in sample().places.tolist()}
     assert (shard, row) not in after
     assert after < set(places)
+
+
+def test_a_model_names_the_leaves_by_their_pictures(root, tmp_path):
+    """Each leaf's sheet is made of originals of the dataset; what was named is kept."""
+    dataset = Dataset.open(str(root / "data"))
+    with serve() as fake:
+        naming = NamingModel(EndpointConfig(url=fake.url), "fake-vl", ("file",))
+        head = build_head(dataset, tmp_path / "head", naming=naming)
+
+    count = len(head.leaves)
+    assert head.facts["names"] == {
+        "by": "words",
+        "model": "fake-vl",
+        "named": count,
+        "not_named": {},
+    }
+    assert all("words name" in leaf.name for leaf in head.leaves)
+    sheets = {asked.images[0] for asked in fake.asked[2:]}
+    assert len(sheets) == count

@@ -166,7 +166,13 @@ def change(folder, **values):
         (lambda folder: change(folder, dimension=23), "do not fit each other"),
         (lambda folder: change(folder, temperature=0), "do not fit each other"),
         (lambda folder: change(folder, leaves=[]), "do not fit each other"),
+        (
+            lambda folder: change(folder, leaves=[{"path": "c000", "name": "dogs"}] * 7),
+            "do not fit",
+        ),
+        (lambda folder: change(folder, leaves=[{"path": n, "name": "a"} for n in range(7)]), "fit"),
         (lambda folder: change(folder, layer_units=[1.0, 1.0]), "no whole head"),
+        (lambda folder: (folder / DESCRIPTION).write_text("[]"), "no JSON object"),
         (
             lambda folder: (folder / TENSORS).write_bytes(random_head(seed=1).to_files()[TENSORS]),
             "is not the one that head.json describes",
@@ -180,3 +186,11 @@ def test_what_is_no_whole_head_is_refused(tmp_path, spoil, said):
 
     with pytest.raises(ConfigError, match=said):
         Head.read(folder)
+
+
+def test_a_file_of_a_head_is_no_head(tmp_path):
+    """The folder is named, since numbers and names belong together."""
+    folder = write(random_head(), tmp_path / "head")
+
+    with pytest.raises(ConfigError, match="no head here; name the folder"):
+        Head.read(folder / TENSORS)
