@@ -42,6 +42,7 @@ FILES = {
     "SECURITY.md": "how to report a vulnerability",
     "pyproject.toml": "dependencies, and the settings of every tool",
     "ray_cluster.yaml": "a cluster for `ray up`",
+    "requirements-vllm.lock": "the same for the environment of vLLM, which has its own",
     "requirements.lock": "the versions that are tested, to the last digit",
 }
 _PART = re.compile(r"(<!-- generated: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
