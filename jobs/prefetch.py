@@ -83,11 +83,14 @@ class Prefetch:
         return pool in self._views
 
     def look(self, num_workers: Mapping[str, int], dispatch: Dispatch) -> None:
-        """Take in how many workers each pool has; forget what nobody wants any more."""
+        """Take in how many workers each pool has; forget what is lost, or wanted no more."""
         self._num_workers = Counter(num_workers)
         self._num_idle.clear()
-        for key in [key for key in self._packets if not dispatch.is_open(key)]:
-            del self._packets[key]
+        nodes = self._store_bytes()
+        for key, packet in list(self._packets.items()):
+            is_there = packet.reference is not None and not packet.is_taken
+            if not dispatch.is_open(key) or (is_there and packet.node not in nodes):
+                del self._packets[key]
 
     # Making ------------------------------------------------------------------------------------
 

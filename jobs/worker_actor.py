@@ -12,8 +12,9 @@ from curation.pipeline.flight import make_worker
 from curation.pipeline.packet import packet_array, packet_file
 from curation.pipeline.tasks import Task, WorkerSpec
 
-_FETCH_S = 60.0
-"""Time that a packet may take from one node to another."""
+_FETCH_S = 20.0
+"""Time that a packet may take from one node to another. Of a node that was lost, Ray says so only
+after half a minute; decoding takes less."""
 
 log = logging.getLogger("longtail.worker")
 
@@ -78,7 +79,8 @@ def fetch(reference: Any) -> int | None:
     try:
         return packet_file(ray.get(reference, timeout=_FETCH_S))
     except RayError as error:  # its node was lost, or the network is slow
-        log.warning("a packet was not to be had, the images are decoded here: %s", error)
+        why = str(error).partition("\n")[0]
+        log.warning("a packet is not to be had, the images are decoded here: %s", why)
         return None
 
 
