@@ -243,7 +243,7 @@ def test_a_packet_that_does_not_come_is_none(
 ) -> None:
     """The worker goes on without it; one that comes is a file."""
     monkeypatch.setattr(worker_actor, "_FETCH_S", 3.0)
-    maker = ray.remote(Maker).options(num_cpus=0).remote()
+    maker: Any = ray.remote(Maker).options(num_cpus=0).remote()
     descriptor = fetch(maker.make.remote())
     assert descriptor is not None
     assert os.fstat(descriptor).st_size == 200_000

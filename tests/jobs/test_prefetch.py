@@ -1,5 +1,7 @@
 """Which views are made ahead and who gets them, without Ray."""
 
+from pathlib import Path
+
 import pytest
 
 from curation.pipeline.dispatch import Dispatch
@@ -18,7 +20,7 @@ class Desk:
     """A dispatch with tasks of a GPU stage, and its prefetch."""
 
     def __init__(self, stages, pools, store_bytes=1 << 30, **stores):
-        session = make_session("data", None, stages)
+        session = make_session(Path("data"), None, stages)
         spec = WorkerSpec("data", session._unpinned, None, 60.0, 60.0)
         self.dispatch = Dispatch(
             lambda step: (), lambda step, name: [], lambda *charge: None, lambda end: None
@@ -158,7 +160,7 @@ def test_what_fits_nowhere_is_not_waited_for(desk):
 
 def test_packets_of_a_node_are_bounded_by_its_store():
     """Those that are made, are there, or are being seen."""
-    view = make_session("data", None, {"glow": {}})._unpinned[0].make().pixels()
+    view = make_session(Path("data"), None, {"glow": {}})._unpinned[0].make().pixels()
     assert view is not None
     desk = Desk({"glow": {}}, [GPU], int(2.5 * packet_bytes(view, ROWS) / STORE_SHARE))
     desk.add(*range(5))
