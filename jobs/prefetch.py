@@ -14,14 +14,14 @@ Plain state: no Ray, no clock. The submit loop asks and tells.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from curation.pipeline.dispatch import Dispatch
 from curation.pipeline.packet import is_worth_packing, packet_bytes
 from curation.pipeline.runner import Pool
-from curation.pipeline.tasks import Task, WorkerSpec
+from curation.pipeline.tasks import CPU_POOL, Task, WorkerSpec
 from curation.pixels import PixelSpec
 
 MAX_AHEAD = 16
@@ -64,11 +64,12 @@ class Prefetch:
     def __init__(
         self,
         spec: WorkerSpec,
-        pools: Iterable[Pool],
+        pools: Sequence[Pool],
         store_bytes: Callable[[], Mapping[str, int]],
     ) -> None:
         self._store_bytes = store_bytes
         self._views: dict[str, PixelSpec] = {}
+        self._in_flight = {pool.name: pool.shards_in_flight for pool in pools}
         for pool in pools:
             view = spec.instance(pool.name).make().pixels() if pool.gpus else None
             if view is not None and is_worth_packing(view):
@@ -106,10 +107,11 @@ class Prefetch:
         Args:
             node: Where the worker lives.
             dispatch: What is to be done.
-            urgent: Only where fewer packets are on their way than there are workers to see them.
+            urgent: Only where fewer packets are on their way than workers could see at once.
         """
         for pool in self._views:
-            for task in self._unfed(pool, dispatch, 1 if urgent else MAX_AHEAD)[:1]:
+            each = self._in_flight[pool] if urgent else MAX_AHEAD
+            for task in self._unfed(pool, dispatch, each)[:1]:
                 key = f"pixels/{task.name}/{pool}"
                 blank = Task("shard", task.name, (), task.shard, num_rows=task.num_rows, key=key)
                 packs = self._begin(blank, key, node, dispatch)
@@ -138,12 +140,16 @@ class Prefetch:
         return tuple(packs)
 
     def _unfed(self, pool: str, dispatch: Dispatch, each: int) -> list[Task]:
-        """Return the first ready tasks without a packet, as many as may be made ahead."""
+        """Return the first ready tasks without a packet, as many as may be made ahead.
+
+        Those are left out whose shard a CPU worker is to look at anyway: it packs besides.
+        """
         number = self._most(pool, each) - self._num_ahead(pool)
         if number <= 0:
             return []
         first = dispatch.ahead(pool, number + len(self._packets))
-        return [t for t in first if self._may_be_fed(t.key) and self._fits(pool, t)][:number]
+        found = (t for t in first if not dispatch.is_shard_open(CPU_POOL, t.shard))
+        return [t for t in found if self._may_be_fed(t.key) and self._fits(pool, t)][:number]
 
     def _may_be_fed(self, key: str) -> bool:
         return key not in self._packets and key not in self._over

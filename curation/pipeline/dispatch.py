@@ -108,6 +108,7 @@ class Dispatch:
         self._running: dict[str, Entry] = {}
         self._ended: set[str] = set()
         self._open: dict[str, Entry] = {}
+        self._open_shards: Counter[tuple[str, int | None]] = Counter()
         self._blocks: dict[str, list[Entry]] = {}
         self._num_waiting: Counter[str] = Counter()
         self._num_running: Counter[str] = Counter()
@@ -123,6 +124,7 @@ class Dispatch:
         """Take in a task; it waits until every task that it names in `after` has ended."""
         entry = Entry(task, task.steps)
         self._open[task.key] = entry
+        self._open_shards[task.pool, task.shard] += 1
         for step in task.steps:
             self.due[step] += task.num_rows
         blockers = set(task.after) - self._ended
@@ -172,6 +174,10 @@ class Dispatch:
     def is_open(self, key: str) -> bool:
         """Say whether a task was added and has not ended."""
         return key in self._open
+
+    def is_shard_open(self, pool: str, shard: int | None) -> bool:
+        """Say whether a pool has tasks of a shard that have not ended."""
+        return self._open_shards[pool, shard] > 0
 
     def follows(self, key: str, before: str) -> bool:
         """Say whether a task is ready, or will be once the task `before` has ended."""
@@ -387,7 +393,8 @@ class Dispatch:
 
     def _end(self, task: Task) -> None:
         self._ended.add(task.key)
-        self._open.pop(task.key, None)
+        if self._open.pop(task.key, None) is not None:
+            self._open_shards[task.pool, task.shard] -= 1
         for entry in self._blocks.pop(task.key, ()):
             entry.num_blockers -= 1
             if not entry.num_blockers:

@@ -83,6 +83,21 @@ def test_a_cpu_task_packs_for_what_comes_after_it(desk):
     assert desk.make() is None, "and nobody else makes the same"
 
 
+def test_a_shard_that_a_cpu_worker_looks_at_anyway_is_not_decoded_twice(desk):
+    """Though its GPU task is ready: the CPU task packs when its turn comes."""
+    desk.add(0, 1)
+    cpu = desk.task(0, "luma", pool="cpu")
+    desk.dispatch.add(cpu)
+
+    assert desk.make().shard == 1
+    assert desk.make() is None
+    assert desk.prefetch.packing(cpu, "n0", desk.dispatch).packs == ("glow",)
+    desk.dispatch.next("c0", "cpu")
+    desk.finish(cpu, "c0")
+    desk.dispatch.add(desk.task(2, "glow"))
+    assert desk.make().shard == 2
+
+
 def test_a_task_that_waits_for_more_is_not_fed_yet(desk):
     """Its packet would lie about until a model of another pool has seen the shard."""
     cpu, other = desk.task(0, "images", pool="cpu"), desk.task(0, "big", after=())

@@ -208,7 +208,6 @@ def test_a_flight_goes_on_after_its_child_was_killed_idle(spec_and_tasks):
 
     flight.close()
     assert result.is_done
-    assert result.restarts == 0
     assert descriptors() == before - 1, "that of its calls is closed too"
 
 
