@@ -32,7 +32,7 @@ _ADVICE: dict[type[BaseException], str] = {
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class Call:
     """A task in the hands of an actor.
 
@@ -41,12 +41,15 @@ class Call:
         begin: Reference that is answered when the actor comes to the task.
         answer: Reference to its result.
         has_begun: Whether `begin` was answered.
+        since: When the actor came to it, or to what it does for it now; null while others are
+            before it.
     """
 
     task: Task
     begin: Any
     answer: Any
     has_begun: bool = False
+    since: float | None = None
 
     @property
     def next_ref(self) -> Any:
@@ -65,12 +68,12 @@ class Actor:
         ready: Reference to the node that it lives on.
         asked: When it was asked for, on the monotonic clock.
         node: Where it lives; empty while it is pending.
-        calls: One runs, one may wait.
-        since: When it came to what it does now: pending, idle, the call at the head.
+        calls: One runs, one may wait; or, with several shards in flight, so many run.
+        since: When it came to have no calls: pending, or idle.
         is_ending: Whether it gets no new calls and ends when it has none.
         dead_since: When its death was heard of.
         verdict_s: How long to wait, from then on, for the news that its node died too.
-        code: What the call at its head is charged with if the node lives.
+        code: What a call is charged with if the node lives.
         reason: The same in words.
     """
 
@@ -91,8 +94,13 @@ class Actor:
     @classmethod
     def start(cls, name: str, pool: Pool) -> "Actor":
         """Ask Ray for a worker."""
-        handle = WorkerActor.options(num_cpus=pool.cpus, num_gpus=pool.gpus).remote(
-            pool.memory_bytes, pool.gpus == 0
+        options: dict[str, Any] = {"num_cpus": pool.cpus, "num_gpus": pool.gpus}
+        if pool.shards_in_flight > 1:
+            options["max_concurrency"] = pool.shards_in_flight + 1  # and one that says `begin`
+        if pool.runtime_env is not None:
+            options["runtime_env"] = dict(pool.runtime_env)
+        handle = WorkerActor.options(**options).remote(
+            pool.memory_bytes, pool.gpus == 0, pool.shards_in_flight
         )
         now = time.monotonic()
         return cls(name, pool, handle, handle.ready.remote(), now, since=now)
@@ -102,22 +110,39 @@ class Actor:
         """Whether it may be given a task."""
         return bool(self.node) and not self.is_ending and self.dead_since is None
 
+    @property
+    def heads(self) -> list[Call]:
+        """The calls that it has come to."""
+        return [call for call in self.calls if call.since is not None]
+
+    def has_room(self, num_calls: int) -> bool:
+        """Whether one call more may be handed to it, which has so many already."""
+        return len(self.calls) == num_calls < max(self.pool.shards_in_flight, 2)
+
     def give(self, shared: Any, task: Task) -> None:
-        """Hand it a task, which it begins when it has done what it has.
+        """Hand it a task, which it begins when it has a thread for it.
 
         Args:
             shared: Reference to the `WorkerSpec`.
             task: The task.
         """
-        if not self.calls:
-            self.since = time.monotonic()
         begin = self.handle.begin.remote()
         self.calls.append(Call(task, begin, self.handle.run.remote(shared, task)))
+        self._come_to_calls()
 
-    def answered(self) -> Call:
-        """Take off the call at the head; the next one comes to it now."""
-        self.since = time.monotonic()
-        return self.calls.popleft()
+    def answered(self, call: Call) -> Call:
+        """Take off a call; if another one waits, the actor comes to it now."""
+        self.calls.remove(call)
+        self._come_to_calls()
+        return call
+
+    def _come_to_calls(self) -> None:
+        now = time.monotonic()
+        for call in list(self.calls)[: self.pool.shards_in_flight]:
+            if call.since is None:
+                call.since = now
+        if not self.calls:
+            self.since = now
 
     def died(self, verdict_s: float, code: str, reason: str) -> None:
         """Note a death that has been heard of."""

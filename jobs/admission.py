@@ -46,9 +46,11 @@ def admit(
                     f"{pool.gpus:g} GPU each do not fit; all pools together ask for at least "
                     f"{asked_cpus:g} CPU and {asked_gpus:g} GPU, the cluster has "
                     f"{sum(s.cpus for s in sizes):g} CPU and {sum(s.gpus for s in sizes):g} GPU on "
-                    f"{len(sizes)} node(s); lower run.cpus, run.gpus or run.min_workers, or use a "
+                    f"{len(sizes)} node(s); lower run.cpus, run.gpus or run.replicas, or use a "
                     "larger cluster"
                 )
+                if pool.gpus and not any(size.gpus for size in sizes):
+                    message += "; without GPUs, compute on the CPU: --set run.device=cpu"
                 if unknown:
                     message += (
                         f"; run.max_nodes.{unknown[0]} was left out, because no node of that type "

@@ -53,8 +53,12 @@ class Demand:
 
     @property
     def useful(self) -> int:
-        """Workers worth having: a GPU may wait for its input, cores have other things to do."""
-        wanted = self.work if self.pool.gpus else self.ready + self.running
+        """Workers worth having: a GPU may wait for its input, cores have other things to do.
+
+        Each with as many shards as it has in flight: with fewer, its engine would idle as well.
+        """
+        tasks = self.work if self.pool.gpus else self.ready + self.running
+        wanted = -(-tasks // self.pool.shards_in_flight)
         return wanted if self.pool.max_workers is None else min(wanted, self.pool.max_workers)
 
 

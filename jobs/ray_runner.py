@@ -2,8 +2,9 @@
 
 Ray restarts nothing (`max_restarts=0, max_task_retries=0`): the loop decides. Each actor writes the
 files of its own stages, so there is no writer to starve. At most two calls are in flight for an
-actor: one runs, one waits. A try is charged only to a call that had begun, for an exception, a
-time-out or the death of a process on a live node; lost nodes and objects are free, up to a cap.
+actor: one runs, one waits; or, with several shards in flight, as many as run. A try is charged only
+to a call that had begun, for an exception, a time-out or the death of a process on a live node, and
+only where no other had begun in the same process; lost nodes and objects are free, up to a cap.
 """
 
 import time
@@ -16,10 +17,10 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError, Ra
 from curation.errors import ResourceError
 from curation.pipeline.config import NodeLimit
 from curation.pipeline.dispatch import Dispatch
+from curation.pipeline.flight import longest_call_s
 from curation.pipeline.runner import Feed, Pool
 from curation.pipeline.tasks import TaskResult, WorkerSpec
-from curation.pipeline.worker import START_TIMEOUT_S
-from jobs.actors import DEATHS, Actor, Failures, last_line
+from jobs.actors import DEATHS, Actor, Call, Failures, last_line
 from jobs.admission import admit
 from jobs.cluster import Cluster
 from jobs.connect import connect
@@ -85,7 +86,6 @@ class RayRunner:
     ) -> None:
         """Work until `dispatch` is idle and `feed` is done; see `Runner.run`."""
         shared = ray.put(spec)
-        deadline_s = START_TIMEOUT_S + spec.task_timeout_s + DEADLINE_MARGIN_S
         self._size_at = 0.0
         while True:
             for task in feed.poll() if feed is not None else []:
@@ -97,7 +97,7 @@ class RayRunner:
             if not in_flight and dispatch.is_idle and (feed is None or feed.is_done):
                 return
             self._wait(dispatch)
-            self._end_overdue(dispatch, deadline_s)
+            self._end_overdue(spec)
             self._bury(dispatch)
             on_tick()
 
@@ -162,7 +162,7 @@ class RayRunner:
     # Calls -------------------------------------------------------------------------------------
 
     def _hand_out(self, shared: Any, pools: Sequence[Pool], dispatch: Dispatch) -> None:
-        """Give each idle worker a call, and a second one while there is plenty."""
+        """Give each idle worker a call, then a second one while there is plenty, and so on."""
         teams: dict[str, list[Actor]] = {pool.name: [] for pool in pools}
         for actor in self._actors.values():
             if actor.takes_calls:
@@ -172,10 +172,13 @@ class RayRunner:
                 if not actor.calls:
                     _give(actor, shared, dispatch)
             # Less than one for each, and somebody would wait behind one worker beside idle ones.
-            plenty = dispatch.count(name)["ready"] - len(team)
-            for actor in team[: max(plenty, 0)]:
-                if len(actor.calls) == 1:
-                    _give(actor, shared, dispatch)
+            # Where several are in flight, nobody waits.
+            in_flight = max((actor.pool.shards_in_flight for actor in team), default=1)
+            plenty = len(team) if in_flight > 1 else dispatch.count(name)["ready"] - len(team)
+            for number in range(1, in_flight + 1):
+                for actor in team[: max(plenty, 0)]:
+                    if actor.has_room(number):
+                        _give(actor, shared, dispatch)
             if team and not any(actor.calls for actor in team):
                 # Every worker that does not rest has failed at what is left: one tries it again.
                 any(_give(actor, shared, dispatch, alone=True) for actor in team)
@@ -186,23 +189,22 @@ class RayRunner:
     def _wait(self, dispatch: Dispatch) -> None:
         """Wait a moment for an answer or a start, and take in all that have come."""
         living = [actor for actor in self._actors.values() if actor.dead_since is None]
-        waited = {actor.ready: actor for actor in living if not actor.node}
-        waited.update({actor.calls[0].next_ref: actor for actor in living if actor.calls})
-        if not waited:
+        starts = {actor.ready: actor for actor in living if not actor.node}
+        calls = {call.next_ref: (actor, call) for actor in living for call in actor.heads}
+        refs = [*starts, *calls]
+        if not refs:
             time.sleep(_TICK_S)
             return
-        refs = list(waited)
         done, _ = ray.wait(refs, num_returns=1, timeout=_TICK_S)
         if done:
             done, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
         for ref in done:
-            actor = waited[ref]
-            if not actor.node:
-                self._take_ready(actor)
-            elif not actor.calls[0].has_begun:
-                self._take_begin(actor)
+            if ref in starts:
+                self._take_ready(starts[ref])
+            elif ref == calls[ref][1].begin:
+                self._take_begin(*calls[ref])
             else:
-                self._take_answer(actor, dispatch)
+                self._take_answer(*calls[ref], dispatch)
         self._end_idle(dispatch)
 
     def _take_ready(self, actor: Actor) -> None:
@@ -219,22 +221,24 @@ class RayRunner:
                 self._cluster.look(anew=True)
         self._size_at = min(self._size_at, now + _TICK_S)
 
-    def _take_begin(self, actor: Actor) -> None:
+    def _take_begin(self, actor: Actor, call: Call) -> None:
         try:
-            ray.get(actor.calls[0].begin)
+            ray.get(call.begin)
         except RayError as error:
             actor.end()
             actor.died(_VERDICT_S, "crashed", last_line(error))
         else:
-            actor.calls[0].has_begun = True
-            actor.since = time.monotonic()
+            call.has_begun = True
+            call.since = time.monotonic()
             self._failures.begun(actor.pool)
 
-    def _take_answer(self, actor: Actor, dispatch: Dispatch) -> None:
+    def _take_answer(self, actor: Actor, call: Call, dispatch: Dispatch) -> None:
+        key = call.task.key
         try:
-            result: TaskResult = ray.get(actor.calls[0].answer)
+            result: TaskResult = ray.get(call.answer)
         except RayTaskError as error:  # a bug of ours: the worker turns all else into results
-            dispatch.died(actor.answered().task.key, actor.name, "exception", last_line(error))
+            actor.answered(call)
+            dispatch.died(key, actor.name, "exception", last_line(error))
         except ActorUnavailableError:
             actor.end()  # it may still run: no task may be done twice at once
             actor.died(_SILENCE_S, "crashed", "the worker could not be reached")
@@ -243,22 +247,27 @@ class RayRunner:
         except DEATHS:
             actor.died(_VERDICT_S, "crashed", "the worker's process died")
         except RayError as error:  # the specification's object went with its node
-            dispatch.lost(actor.answered().task.key, actor.name, last_line(error))
+            actor.answered(call)
+            dispatch.lost(key, actor.name, last_line(error))
         else:
-            dispatch.finished(actor.answered().task.key, result, actor.name)
+            actor.answered(call)
+            dispatch.finished(key, result, actor.name)
 
     # Deaths ------------------------------------------------------------------------------------
 
-    def _end_overdue(self, dispatch: Dispatch, deadline_s: float) -> None:
+    def _end_overdue(self, spec: WorkerSpec) -> None:
         """End who does not answer, or does not come to its next call."""
         now = time.monotonic()
-        for actor in list(self._actors.values()):
-            if not actor.calls or actor.dead_since is not None:
+        for actor in self._actors.values():
+            if actor.dead_since is not None:
                 continue
-            limit_s = deadline_s if actor.calls[0].has_begun else DEADLINE_MARGIN_S
-            if now - actor.since > limit_s:
-                actor.end()
-                actor.died(0.0, "timeout", f"no answer for {limit_s:g} s")
+            answer_s = longest_call_s(spec, actor.pool.shards_in_flight) + DEADLINE_MARGIN_S
+            for call in actor.heads:
+                limit_s = answer_s if call.has_begun else DEADLINE_MARGIN_S
+                if call.since is not None and now - call.since > limit_s:
+                    actor.end()
+                    actor.died(0.0, "timeout", f"no answer for {limit_s:g} s")
+                    break
 
     def _bury(self, dispatch: Dispatch) -> None:
         """Decide, a moment after each death, whether the process died or its node."""
@@ -274,14 +283,16 @@ class RayRunner:
             actor.end()
             dispatch.left(actor.name)
             self._size_at = 0.0
-            head = actor.calls.popleft() if actor.calls and actor.calls[0].has_begun else None
+            begun = [call.task.key for call in actor.calls if call.has_begun]
             for call in reversed(actor.calls):
-                dispatch.unstarted(call.task.key)
-            if head is not None and node_lives:
-                dispatch.died(head.task.key, actor.name, actor.code, actor.reason)
-            elif head is not None:
-                dispatch.lost(head.task.key, actor.name, f"node {actor.node[:12]} was lost")
-            elif node_lives:
+                if not call.has_begun:
+                    dispatch.unstarted(call.task.key)
+            if not node_lives:
+                for key in reversed(begun):
+                    dispatch.lost(key, actor.name, f"node {actor.node[:12]} was lost")
+            elif begun:
+                dispatch.died_with(begun, actor.name, actor.code, actor.reason)
+            else:
                 self._failures.add(actor, None, actor.reason)
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import ray
 
+from curation.pipeline.flight import make_worker
 from curation.pipeline.tasks import Task, TaskResult, WorkerSpec
-from curation.pipeline.worker import ShardWorker
 
 
 class Worker:
@@ -14,17 +14,24 @@ class Worker:
     Args:
         memory_bytes: Memory of the child.
         limit_address_space: Enforce that as a limit of address space, which CUDA cannot bear.
+        shards_in_flight: Calls of `run` that the actor may have in hand at once.
     """
 
-    def __init__(self, memory_bytes: int, limit_address_space: bool) -> None:
-        self._worker = ShardWorker(memory_bytes, limit_address_space=limit_address_space)
+    def __init__(
+        self, memory_bytes: int, limit_address_space: bool, shards_in_flight: int = 1
+    ) -> None:
+        self._worker = make_worker(
+            memory_bytes,
+            limit_address_space=limit_address_space,
+            shards_in_flight=shards_in_flight,
+        )
 
     def ready(self) -> str:
         """Return the id of the node that the actor lives on."""
         return str(ray.get_runtime_context().get_node_id())
 
     def begin(self) -> None:
-        """Answer when every call before this one has ended, so that the next one begins."""
+        """Answer when there is a thread for the next call: where there is one, after the last."""
 
     def run(self, spec: WorkerSpec, task: Task) -> TaskResult:
         """Do one task."""

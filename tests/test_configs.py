@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from curation.config import validate
+from curation.errors import ConfigError
 from curation.ingest.kinds import SOURCES
-from curation.pipeline.config import parse_pipeline
+from curation.pipeline.config import PipelineConfig, parse_pipeline
 from curation.pipeline.instances import resolve
 from stages.registry import STAGES
 from stages.sample import HierarchicalSampler
@@ -15,7 +17,7 @@ FOLDERS = ("configs", "configs/models", "configs/sources")
 FILES = sorted(path for folder in FOLDERS for path in Path(folder).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_shipped_pipeline_is_valid(path: Path) -> None:
     """Every key is known, every stage exists and finds its inputs, the sampler takes its part.
 
@@ -26,6 +28,18 @@ def test_a_shipped_pipeline_is_valid(path: Path) -> None:
     assert resolve(config, STAGES, find_facts=plausible_facts)
     assert config.snapshot.sample is not None
     assert HierarchicalSampler().parse(config.snapshot.sample, "snapshot.sample").size > 0
+
+
+def test_weights_that_are_not_here_are_no_fault_of_a_pipeline() -> None:
+    """The stage plans by what it might have learnt of them."""
+    weights = f"hf://laion/CLIP-ViT-L-14@{'0' * 40}"
+    embed = {"embedder": "open_clip", "model": "ViT-L-14", "weights": weights}
+    config = validate(PipelineConfig, {"name": "a", "dataset": "a", "stages": {"embed": embed}}, "")
+
+    with pytest.raises(ConfigError, match="not on this machine"):
+        resolve(config, STAGES)
+    (instance,) = resolve(config, STAGES, find_facts=plausible_facts)
+    assert instance.disk_schema().field("embed_vector").type.list_size == 768
 
 
 def test_every_kind_of_source_has_a_pipeline_to_start_from() -> None:

@@ -33,7 +33,11 @@ def print_json(value: Any) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    right: Iterable[str] = (),
+    whole: Iterable[str] = (),
 ) -> None:
     """Print rows under their columns' names.
 
@@ -41,6 +45,7 @@ def print_table(
         columns: Their names.
         rows: Values; text stays as it is, null is empty.
         right: Columns whose values stand at the right, for numbers.
+        whole: Columns in which a word that is too long is broken instead of cut off.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -50,10 +55,14 @@ def print_table(
     console = Console(highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
-    numeric = set(right)
+    numeric, broken = set(right), set(whole)
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
     for name in columns:
-        table.add_column(Text(printable(name)), justify="right" if name in numeric else "left")
+        table.add_column(
+            Text(printable(name)),
+            justify="right" if name in numeric else "left",
+            overflow="fold" if name in broken else "ellipsis",
+        )
     for row in rows:
         table.add_row(*(Text("" if v is None else printable(str(v))) for v in row))
     console.print(table)

@@ -1,12 +1,17 @@
 """Snapshots and what differs between two of them, for people."""
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from curation.cli.console import print_lines, print_table
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from curation.snapshot.diff import SnapshotDiff
     from curation.snapshot.manifest import SnapshotManifest
+
+_NUM_LISTED = 20
 
 
 def print_manifest(manifest: "SnapshotManifest") -> None:
@@ -27,6 +32,28 @@ def print_manifest(manifest: "SnapshotManifest") -> None:
     shown = [(group, name, f"{count:,}") for group, name, count in counts if count]
     if shown:
         print_table(["rows", "why", "count"], shown, right=["count"])
+
+
+def moved_json(moved: "pa.Table | None") -> list[dict[str, Any]] | None:
+    """Return images that moved to another split, for `--json`; null where that was not asked."""
+    if moved is None:
+        return None
+    return [{**row, "image_id": str(uuid.UUID(bytes=row["image_id"]))} for row in moved.to_pylist()]
+
+
+def print_moved(moved: "pa.Table | None") -> None:
+    """Print images that moved to another split, or the first of them."""
+    if moved is None:
+        return
+    if not len(moved):
+        print_lines(["no image moved to another split"])
+        return
+    rows = moved_json(moved.slice(0, _NUM_LISTED)) or []
+    print_table(
+        ["moved image", "from", "to"], [(r["image_id"], r["before"], r["after"]) for r in rows]
+    )
+    if len(moved) > _NUM_LISTED:
+        print_lines([f"and {len(moved) - _NUM_LISTED:,} more; --json lists all"])
 
 
 def diff_json(diff: "SnapshotDiff") -> dict[str, Any]:

@@ -38,7 +38,10 @@ def list_all(pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         print_lines(["no stage of this pipeline needs weights"])
         return
     print_table(
-        ["stage", "role", "here", "size", "digest", "weights"], map(_row, found), right=["size"]
+        ["stage", "role", "here", "size", "digest", "weights"],
+        map(_row, found),
+        right=["size"],
+        whole=["weights"],
     )
     absent = [named for named in found if named.held is None]
     print_lines([named.trouble for named in absent if named.trouble])

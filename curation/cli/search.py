@@ -46,10 +46,11 @@ def search(
     pipeline: str | None,
     as_json: bool,
 ) -> None:
-    """Find the images that are nearest to a text or a picture, by the vectors of `embed`.
+    """Find the images that are nearest to words or to a picture.
 
-    Words need a model that reads them, such as `embed: {embedder: open_clip, ...}`. The search is
-    exact: it looks at every vector, and equal scores go by image id.
+    It searches the vectors of `embed`. Words need a model that reads them, such as
+    `embed: {embedder: open_clip, ...}`. The search is exact: it looks at every vector, and equal
+    scores go by image id.
     """
     from curation.dataset import Dataset
     from curation.errors import UsageError

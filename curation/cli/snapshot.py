@@ -38,7 +38,7 @@ def create(
 
     The same content has the same id, wherever and whenever it is made.
     """
-    from curation.cli.manifest import print_manifest
+    from curation.cli.manifest import moved_json, print_manifest, print_moved
     from jobs.snapshot import code_version, create_snapshot
 
     made = create_snapshot(
@@ -50,10 +50,12 @@ def create(
         code_version=code_version(),
     )
     if as_json:
-        print_json({"new": made.is_new, **made.manifest.model_dump(mode="json")})
+        moved = {} if made.moved is None else {"moved": moved_json(made.moved)}
+        print_json({"new": made.is_new, **moved, **made.manifest.model_dump(mode="json")})
         return
     print_lines([] if made.is_new else ["this snapshot was there already"])
     print_manifest(made.manifest)
+    print_moved(made.moved)
 
 
 @snapshot.command("list")

@@ -60,14 +60,28 @@ def _amount(subject: str, have: int, least: int, why: str) -> Check:
 
 
 def _devices() -> Check:
-    """Ask the driver, which knows without any framework."""
+    try:
+        found = gpus()
+    except OSError as error:
+        return Check("GPUs", "wrong", f"nvidia-smi failed: {error}", "mend the NVIDIA driver")
+    if not found:
+        return Check("GPUs", "missing", "no NVIDIA driver here; stages run on the CPU")
+    return Check("GPUs", "ok", "; ".join(found))
+
+
+def gpus() -> list[str]:
+    """Return the name and memory of each GPU; the driver knows without any framework.
+
+    Raises:
+        OSError: There is a driver, and it fails.
+    """
     command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     if shutil.which(command[0]) is None:
-        return Check("GPUs", "missing", "no NVIDIA driver here; stages run on the CPU")
+        return []
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_DRIVER_TIMEOUT_S, check=True
         )
-    except (subprocess.SubprocessError, OSError) as error:
-        return Check("GPUs", "wrong", f"nvidia-smi failed: {error}", "mend the NVIDIA driver")
-    return Check("GPUs", "ok", "; ".join(done.stdout.split("\n")).strip("; "))
+    except subprocess.SubprocessError as error:
+        raise OSError(str(error)) from error
+    return [line for line in done.stdout.split("\n") if line.strip()]

@@ -8,7 +8,7 @@ import time
 import urllib.parse
 import urllib.request
 import weakref
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from importlib import metadata
@@ -29,6 +29,8 @@ from curation.errors import EndpointError
 from curation.urls import redacted
 
 T = TypeVar("T")
+
+Request = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
 _log = logging.getLogger(__name__)
 
@@ -89,18 +91,18 @@ class Client:
 
     # From any thread ---------------------------------------------------------------------------
 
-    def submit(self, request: Mapping[str, Any]) -> Future[Answer | Failed]:
+    def submit(self, request: Request) -> Future[Answer | Failed]:
         """Ask for a chat completion; the future may be waited for or cancelled.
 
         Args:
-            request: The body, without `model`.
+            request: The body, without `model`, or what makes it.
 
         Returns:
             What `ask` returns or raises.
         """
-        return run_in_loop(self._ask(self._body(request)))
+        return run_in_loop(self.ask(request))
 
-    def complete(self, request: Mapping[str, Any]) -> Answer | Failed:
+    def complete(self, request: Request) -> Answer | Failed:
         """Ask, and wait.
 
         Raises:
@@ -108,7 +110,7 @@ class Client:
         """
         return self.submit(request).result()
 
-    def complete_all(self, requests: Sequence[Mapping[str, Any]]) -> list[Answer | Failed]:
+    def complete_all(self, requests: Sequence[Request]) -> list[Answer | Failed]:
         """Ask all of them at once, as slots allow, and return what came of each, in order.
 
         Raises:
@@ -150,18 +152,20 @@ class Client:
 
     # In the loop -------------------------------------------------------------------------------
 
-    async def ask(self, request: Mapping[str, Any]) -> Answer | Failed:
+    async def ask(self, request: Request) -> Answer | Failed:
         """Ask for a chat completion, with as many tries as its troubles are worth.
+
+        Args:
+            request: The body, without `model`; or what makes it, called once a slot is free:
+                images in base64 are large, and many requests wait.
 
         Raises:
             EndpointError: The server is at fault: what it did, and what to do.
         """
-        return await self._ask(self._body(request))
-
-    async def _ask(self, body: bytes) -> Answer | Failed:
         async with self._slots:
             if time.monotonic() < self._verdict_until and (known := self._known_verdict()):
                 raise self._down(known)
+            body = self._body(request() if callable(request) else request)
             try:
                 answer = await self._try(body, self.config.tries)
             except RequestError as error:

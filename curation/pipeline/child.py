@@ -1,10 +1,10 @@
 """The child process of a worker: reads requests, runs them, answers.
 
-    python -m curation.pipeline.child SOCKET PROGRESS MEMORY
+    python -m curation.pipeline.child SOCKET PROGRESS MEMORY SLOTS
 
-Started by `curation.pipeline.child_process` with the two descriptors inherited and the address
-space that it may have in bytes, 0 for no limit. It may crash, hang or run out of memory at any
-image: that is what it is for.
+Started by `curation.pipeline.child_process` with the two descriptors inherited, the address space
+that it may have in bytes, 0 for no limit, and the tasks that it may have in hand at once. It may
+crash, hang or run out of memory at any image: that is what it is for.
 """
 
 import ctypes
@@ -13,21 +13,18 @@ import os
 import resource
 import signal
 import sys
+import threading
 from multiprocessing.connection import Connection
-from typing import NoReturn
 
-from curation.errors import LongtailError
-from curation.pipeline.hindrance import AGAIN, hindrance
-from curation.pipeline.messages import Answer, OutOfMemory, Ready, Request, Unable
+from curation.pipeline.messages import Ready
 from curation.pipeline.progress import Progress
+from curation.pipeline.supervisor import Supervisor, unable
+from curation.pipeline.tasks import WorkerSpec
 
 _PR_SET_PDEATHSIG = 1
-_EXIT_OUT_OF_MEMORY = 77
-
-log = logging.getLogger("longtail.worker")
 
 
-def main(socket: int, descriptor: int, memory_bytes: int) -> None:
+def main(socket: int, descriptor: int, memory_bytes: int, num_slots: int) -> None:
     """Serve requests until the supervisor closes the socket."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -36,47 +33,37 @@ def main(socket: int, descriptor: int, memory_bytes: int) -> None:
     if memory_bytes:
         _limit_address_space(memory_bytes)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    connection = Connection(socket)
-    progress = Progress(descriptor)
+    supervisor = Supervisor(Connection(socket))
     try:
-        from curation.pipeline.execute import Executor  # under the memory limit
+        from curation.pipeline.loaded import LoadedStages  # under the memory limit
+        from curation.pipeline.slot import Slot
     except ImportError as error:
-        connection.send(_unable(error))
+        supervisor.tell(0, unable(error))
         return
-    connection.send(Ready())
-    executor: Executor | None = None
+    supervisor.tell(0, Ready())
+    progress = Progress(descriptor)
+    loaded = LoadedStages()
+    slots = [Slot(n, progress.slot(n), loaded, supervisor) for n in range(num_slots)]
+    if num_slots > 1:
+        for slot in slots:
+            threading.Thread(target=slot.serve, daemon=True).start()
+    spec: WorkerSpec | None = None
     while True:
         try:
-            request: Request = connection.recv()
-            if request.spec is not None:
-                stages = executor.stages if executor is not None else {}
-                executor = Executor(request.spec, progress, stages)
+            request = supervisor.hear()
         except EOFError:
             return
         except MemoryError:
-            _end_without_memory(connection)
+            supervisor.end_without_memory(None)
         except Exception as error:  # noqa: BLE001 (becomes the answer, with the words in the log)
-            connection.send(_unable(error))
+            supervisor.tell(0 if num_slots == 1 else None, unable(error))
             continue
-        assert executor is not None
-        try:
-            answer: Answer = executor.run(request.task, request.marks, request.only_row)
-        except MemoryError:
-            _end_without_memory(connection)
-        connection.send(answer)
-
-
-def _unable(error: Exception) -> Unable:
-    """Word what kept this process from beginning: no task was in hand yet."""
-    log.warning("a worker cannot begin: %s", error, exc_info=error)
-    where = "a worker cannot begin"
-    known = f"{where}: {error}" if isinstance(error, LongtailError) else hindrance(where, error)
-    return Unable(known or f"{where}: {type(error).__name__}: {error}; mend that, {AGAIN}")
-
-
-def _end_without_memory(connection: Connection) -> NoReturn:
-    connection.send(OutOfMemory())
-    os._exit(_EXIT_OUT_OF_MEMORY)
+        spec = request.spec or spec
+        assert spec is not None
+        if num_slots > 1:
+            slots[request.slot].give(spec, request)
+        else:
+            slots[0].run(spec, request)
 
 
 def _limit_address_space(memory_bytes: int) -> None:
@@ -93,4 +80,4 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(*(int(argument) for argument in sys.argv[1:]))

@@ -5,10 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from curation.pipeline.messages import Answer, Request
+from curation.pipeline.messages import Reply, Request
 from curation.pipeline.progress import Progress
 
 ENVIRONMENT = {
@@ -38,15 +38,16 @@ class ChildProcess:
 
     Args:
         memory_bytes: Address space that it may have; 0 for no limit.
+        num_slots: Tasks that it may have in hand at once.
 
     Attributes:
-        progress: Where it writes what it has in hand.
+        slots: For each of them, where it writes which row is in hand.
 
     Raises:
         OSError: The machine has no process, memory or descriptor left.
     """
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, num_slots: int = 1) -> None:
         # `-P`: without it the working directory would come first, and with it whatever copy of the
         # code lies there. The child imports what this process imports.
         command = [sys.executable, "-P", "-m", "curation.pipeline.child"]
@@ -54,11 +55,12 @@ class ChildProcess:
         environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": search}
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            self.progress = Progress.create()
+            self.progress = Progress.create(num_slots)
+            self.slots = [self.progress.slot(number) for number in range(num_slots)]
             descriptors = (theirs.fileno(), self.progress.descriptor)
             try:
                 self._process = subprocess.Popen(
-                    [*command, *map(str, descriptors), str(memory_bytes)],
+                    [*command, *map(str, (*descriptors, memory_bytes, num_slots))],
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     pass_fds=descriptors,
@@ -82,16 +84,23 @@ class ChildProcess:
         """Ask for something; `OSError` where nobody listens."""
         self._connection.send(request)
 
-    def receive(self, timeout_s: float) -> Answer | None:
+    def receive(self, timeout_s: float, other: int | None = None) -> Reply | None:
         """Return its next word, or null after `timeout_s`.
+
+        Args:
+            timeout_s: How long to wait.
+            other: A descriptor; do not wait on once it can be read.
 
         Raises:
             EOFError: It hung up. OSError: It hung up in the middle of a word.
         """
-        if not self._connection.poll(timeout_s):
+        waited: list[Connection | int] = [self._connection]
+        if other is not None:
+            waited.append(other)
+        if self._connection not in wait(waited, timeout_s):
             return None
-        answer: Answer = self._connection.recv()
-        return answer
+        reply: Reply = self._connection.recv()
+        return reply
 
     def kill(self) -> None:
         """End it at once; safe to call from another thread, before or after `close`."""

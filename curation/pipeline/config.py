@@ -35,7 +35,8 @@ class RunSettings(Config):
             pipeline's `run.device`.
         memory_bytes: Address space of a worker's child process; null takes the stage's own.
         replicas: Workers of the instance's own pool: `[1, 8]` for at least 1, which must be had at
-            once, and at most 8; a number for exactly so many; null for 1 up to as many as fit.
+            once, and at most 8; a number for exactly so many; null for 1 up to as many as fit, or
+            as the stage has use for.
         batch_size: Images that the model takes at once; null takes the backend's own.
         shards_in_flight: Shards that a worker has in hand at once; null takes the stage's own.
         runtime_env: Ray's `runtime_env` of the instance's own pool, as for a Ray job: packages, a

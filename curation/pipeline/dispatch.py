@@ -7,6 +7,7 @@ so both give the same answers.
   there is another.
 - A try is charged to the step that was running, for an exception, a time-out, or the death of a
   process on a live node. The charge is written before the next try.
+- A worker that had several tasks in hand when it died charges none of them: each goes again alone.
 - Lost nodes and objects are free, up to a cap. So is whatever keeps a worker from working at all,
   a store that is not reachable or a model that does not load: the worker rests (see `bench`), and
   the run ends where no worker of a pool gets on, since the next task would fare no better.
@@ -17,7 +18,7 @@ so both give the same answers.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -109,6 +110,8 @@ class Dispatch:
         self._blocks: dict[str, list[Entry]] = {}
         self._num_waiting: Counter[str] = Counter()
         self._num_running: Counter[str] = Counter()
+        self._in_hand: Counter[str] = Counter()
+        self._taken: set[str] = set()  # workers that have a task in hand which must run alone
         self._bench = Bench(clock)
         self._charges: dict[tuple[str, str], list[Charge]] = {}
         self._given_up: set[tuple[str, int | None]] = set()
@@ -138,16 +141,19 @@ class Dispatch:
             alone: There is no other worker, so one that failed at a task may try it again.
         """
         queue = self._ready.get(pool)
-        if queue is None or self.is_benched(worker):
+        if queue is None or self.is_benched(worker) or worker in self._taken:
             return None
-        entry = queue.take(worker, alone=alone)
+        entry = queue.take(worker, alone=alone, busy=self._in_hand[worker] > 0)
         if entry is None:
             return None
         entry.worker = worker
+        self._in_hand[worker] += 1
+        if entry.is_alone:
+            self._taken.add(worker)
         entry.num_rests = self._bench.hand(worker, pool)
         self._running[entry.task.key] = entry
         self._num_running[pool] += 1
-        return replace(entry.task, steps=entry.steps)
+        return replace(entry.task, steps=entry.steps, is_alone=entry.is_alone)
 
     def is_benched(self, worker: str) -> bool:
         """Say whether a worker was hindered and rests: it is not idle for want of tasks."""
@@ -213,6 +219,21 @@ class Dispatch:
                 steps[step] = StepResult("skipped")
         self._settle(entry, TaskResult(steps), worker)
 
+    def died_with(self, keys: Sequence[str], worker: str, code: str, text: str) -> None:
+        """Take in that a worker died on a live node with these tasks in hand.
+
+        Who of several was at fault is not known: none is charged, and each goes again in a worker
+        that has nothing else in hand, where another death is its own.
+        """
+        if len(keys) == 1:
+            self.died(keys[0], worker, code, text)
+            return
+        self._bench.leave(worker)
+        for key in reversed(keys):
+            entry = self._leave(key)
+            entry.is_alone = True
+            self._put_first(entry)
+
     def lost(self, key: str, worker: str, text: str) -> None:
         """Put back, without a charge, a task whose node or input was lost, up to a cap."""
         entry = self._running[key]
@@ -242,6 +263,8 @@ class Dispatch:
         """Return a running entry, which runs no longer."""
         entry = self._running.pop(key)
         self._num_running[entry.task.pool] -= 1
+        self._in_hand[entry.worker] -= 1
+        self._taken.discard(entry.worker)
         return entry
 
     def _settle(self, entry: Entry, result: TaskResult, worker: str) -> None:

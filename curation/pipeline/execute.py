@@ -8,6 +8,7 @@ written before the whole shard is through it.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from curation.ingest.load import reading_protocols
 from curation.pipeline import fit, relation
 from curation.pipeline.ingest_step import ingest_shard
 from curation.pipeline.instances import Instance
+from curation.pipeline.loaded import LoadedStages
 from curation.pipeline.progress import BEGINNING, Progress
 from curation.pipeline.shard_step import (
     IDENTITY_NAMES,
@@ -35,25 +37,21 @@ from schemas import dataset as paths
 
 
 class Executor:
-    """Runs tasks; keeps stages that are set up, so that a model loads once.
+    """Runs tasks, one at a time.
 
     Args:
         spec: What the worker knows.
         progress: Where to say which row is in hand.
-        stages: Stages that an executor before this one has set up; a fit changes the specification,
-            not the models that are loaded.
-
-    Attributes:
-        stages: `<instance>/<fingerprint>` -> the stage, set up.
+        loaded: Stages that are set up; executors in other threads share them.
     """
 
     def __init__(
-        self, spec: WorkerSpec, progress: Progress, stages: Mapping[str, Stage[Any]] | None = None
+        self, spec: WorkerSpec, progress: Progress, loaded: LoadedStages | None = None
     ) -> None:
         self.spec = spec
         self.progress = progress
         self.dataset = Dataset.open(spec.dataset_url)
-        self.stages: dict[str, Stage[Any]] = dict(stages or {})
+        self.loaded = LoadedStages() if loaded is None else loaded
         self._trouble = Trouble()
 
     def run(self, task: Task, marks: Marks, only_row: int | None = None) -> TaskResult:
@@ -162,30 +160,25 @@ class Executor:
                 continue
             self.progress.at(index, BEGINNING)
             try:
-                stage = self._stage(instance)
+                loaded = self.loaded.get(instance, partial(self._make, instance))
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 (becomes a sentence)
                 results[name] = self._trouble.of_setup(name, error)
                 continue
-            spec = stage.pixels()
+            spec = loaded.stage.pixels()
             if spec is not None and spec not in specs:
                 specs.append(spec)
             position = specs.index(spec) if spec is not None else None
-            steps.append(ShardStep(index, instance, stage, position))
+            steps.append(ShardStep(index, instance, loaded, position))
         self._specs = specs
         return steps
 
-    def _stage(self, instance: Instance) -> Stage[Any]:
-        key = f"{instance.name}/{instance.fingerprint}"
-        if key not in self.stages:
-            artifact = None
-            if instance.artifact is not None:
-                artifact = fit.read_artifact(self.dataset, instance.name, instance.artifact)
-            stage = instance.make(artifact)
-            stage.setup()
-            self.stages[key] = stage
-        return self.stages[key]
+    def _make(self, instance: Instance) -> Stage[Any]:
+        artifact = None
+        if instance.artifact is not None:
+            artifact = fit.read_artifact(self.dataset, instance.name, instance.artifact)
+        return instance.make(artifact)
 
     def _read_inputs(self, shard: int, steps: Sequence[ShardStep]) -> dict[str, pa.Table]:
         """Read, for each instance outside this task, the columns that the steps want.
@@ -248,7 +241,8 @@ class Executor:
                     self.progress.row,
                 )
                 own = {row: text for (index, row), text in marks.items() if index == step.index}
-                result = run_stage(step.stage, part, own)
+                with step.loaded.turn:
+                    result = run_stage(step.stage, part, own)
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 (becomes a charge)

@@ -77,13 +77,22 @@ class Learnt:
             try:
                 facts = learn(name, stage)
             except ConfigError:
-                known = _recorded_for(self._recorded().get(name), stage, with_place=True)
+                known = self.recorded(name, stage)
                 if known is None:
                     raise
                 facts = known
             self._known[name] = {**_told(stage), "facts": dict(facts)}
         found: Mapping[str, Any] = self._known[name]["facts"]
         return found
+
+    def recorded(self, name: str, stage: Stage[Any]) -> Mapping[str, Any] | None:
+        """Return what a run recorded for the instance as it is configured now; null for nothing."""
+        if self._record is None:
+            try:
+                self._record = read_facts(Dataset.open(self._url), self._pipeline)
+            except LongtailError:
+                self._record = {}  # no dataset yet, or none to be read: the weights are missed
+        return _recorded_for(self._record.get(name), stage, with_place=True)
 
     def write(self, dataset: Dataset) -> None:
         """Record the facts, where there are any."""
@@ -95,14 +104,6 @@ class Learnt:
                 dataset.store.delete(path)
         elif not dataset.store.exists(path) or dataset.store.read(path) != data:
             dataset.store.put(path, data)
-
-    def _recorded(self) -> Facts:
-        if self._record is None:
-            try:
-                self._record = read_facts(Dataset.open(self._url), self._pipeline)
-            except LongtailError:
-                self._record = {}  # no dataset yet, or none to be read: the weights are missed
-        return self._record
 
 
 def learn(name: str, stage: Stage[Any]) -> Mapping[str, Any]:

@@ -14,7 +14,10 @@ from curation.fingerprint import digest_files, pretty_json
 from curation.pipeline.fit_sample import draw_sample
 from curation.pipeline.instances import Instance
 from curation.pipeline.stage import FittedStage
+from curation.weights import Memory, memory_folder
 from schemas import dataset as paths
+
+_REMEMBERED_BYTES = 1 << 20  # smaller artefacts are read faster than looked up
 
 
 class NothingToFitError(LongtailError):
@@ -59,6 +62,29 @@ def read_artifact(dataset: Dataset, instance: str, digest: str) -> dict[str, byt
     if refit:
         message += f", or delete {refit} to fit anew"
     raise DatasetError(message)
+
+
+def check_artifact(dataset: Dataset, instance: str, digest: str) -> None:
+    """Refuse an artefact that is missing or was changed, before anything needs it.
+
+    A large one is read once: this machine remembers of which files, by the store's own times and
+    tags, it found the digest to be true. Whoever loads it reads it and checks it anyway.
+
+    Raises:
+        DatasetError: As `read_artifact`.
+    """
+    folder = paths.artifact_folder(instance, digest)
+    try:
+        stamps = dict(dataset.store.stamps(folder))
+    except FileNotFoundError:
+        stamps = {}  # below the name of another instance, or nowhere
+    if sum(stamp["size"] or 0 for stamp in stamps.values()) < _REMEMBERED_BYTES:
+        read_artifact(dataset, instance, digest)
+        return
+    memory, name = Memory(memory_folder()), dataset.store.uri(folder)
+    if memory.recall(name, stamps) != digest:
+        read_artifact(dataset, instance, digest)
+        memory.note(name, stamps, digest)
 
 
 def _pins_of(dataset: Dataset, digest: str) -> list[str]:

@@ -121,13 +121,28 @@ class Instance:
         }
 
 
-def configure(config: PipelineConfig, registry: Registry) -> dict[str, Stage[Any]]:
-    """Return instance -> its stage as configured, with nothing learnt, bound or looked at.
+def configure(config: PipelineConfig, registry: Registry) -> dict[str, Instance]:
+    """Configure every instance by itself: nothing is learnt and nothing bound.
+
+    So it does for pipelines whose weights are not here. Of `inputs`, there is what the file says.
 
     Raises:
-        ConfigError: Unknown stage, backend or key.
+        ConfigError: Unknown stage, backend or key, or resources that contradict each other.
     """
-    return {name: _draft(name, value, registry).make() for name, value in config.stages.items()}
+    drafts = [_draft(name, value, registry) for name, value in config.stages.items()]
+    return {
+        draft.name: Instance(
+            draft.name,
+            draft.stage_type,
+            draft.config,
+            draft.inputs,
+            draft.run,
+            draft.artifact,
+            None,
+            *_running(draft, config.run.device),
+        )
+        for draft in drafts
+    }
 
 
 def resolve(
@@ -158,8 +173,6 @@ def resolve(
     for name in _in_order(inputs):
         draft = drafts[name]
         meaning, artifact = _meaning(draft, inputs[name], resolved, find_pin)
-        resources = _resources(draft, config.run.device)
-        device: Literal["cpu", "cuda"] = "cuda" if resources.gpus else "cpu"
         resolved[name] = Instance(
             name,
             draft.stage_type,
@@ -168,8 +181,7 @@ def resolve(
             draft.run,
             artifact,
             meaning,
-            resources,
-            Execution(device, draft.run.batch_size, resources.cpus, resources.gpus),
+            *_running(draft, config.run.device),
             draft.facts,
             {logical: resolved[upstream] for logical, upstream in inputs[name].items()},
         )
@@ -232,6 +244,12 @@ def _draft(name: str, value: Mapping[str, Any] | None, registry: Registry) -> _D
     return _Draft(name, stage_type, stage_type.parse(value, where), inputs, run, artifact)
 
 
+def _running(draft: _Draft, device: Device) -> tuple[Resources, Execution]:
+    resources = _resources(draft, device)
+    on: Literal["cpu", "cuda"] = "cuda" if resources.gpus else "cpu"
+    return resources, Execution(on, draft.run.batch_size, resources.cpus, resources.gpus)
+
+
 def _resources(draft: _Draft, device: Device) -> Resources:
     """Return what a worker needs: the stage's word, then the backend's, then the user's."""
     stage = draft.make()
@@ -251,6 +269,7 @@ def _resources(draft: _Draft, device: Device) -> Resources:
         memory_bytes=run.memory_bytes or own.memory_bytes,
         own_pool=own.own_pool or gpus > 0,
         shards_in_flight=run.shards_in_flight or own.shards_in_flight,
+        max_workers=own.max_workers if run.replicas is None else run.max_workers,
     )
 
 

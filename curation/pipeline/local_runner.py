@@ -2,27 +2,31 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from curation.errors import ResourceError
 from curation.pipeline.dispatch import Dispatch
+from curation.pipeline.flight import Worker, make_worker
 from curation.pipeline.runner import Feed, Pool
 from curation.pipeline.tasks import CPU_POOL, Task, TaskResult, WorkerSpec
-from curation.pipeline.worker import ShardWorker
 
 _TICK_S = 0.2
 
 
 @dataclass
 class _Local:
-    """A worker and the one thread that runs it; the child ends with that thread."""
+    """A worker and the threads that run it, one for each task that it may have in hand.
+
+    The child ends with the thread that started it: here the only one, or the flight's own.
+    """
 
     name: str
-    pool: str
-    worker: ShardWorker
-    thread: ThreadPoolExecutor
+    pool: Pool
+    worker: Worker
+    threads: ThreadPoolExecutor
 
 
 class LocalRunner:
@@ -32,11 +36,18 @@ class LocalRunner:
         self._workers: dict[str, _Local] = {}
 
     def check(self, pools: Sequence[Pool]) -> None:
-        """Refuse GPUs, which local children do not schedule, and more memory than there is."""
+        """Refuse GPUs and environments, which are Ray's, and more memory than there is."""
         if gpus := [pool for pool in pools if pool.gpus > 0]:
             message = (
                 f"{gpus[0].name} asks for {gpus[0].gpus:g} GPU; the local runner schedules none: "
-                "use --runner ray, or set run.gpus to 0 for this instance"
+                "use --runner ray, or compute on the CPU: --set run.device=cpu"
+            )
+            raise ResourceError(message)
+        if made := [pool for pool in pools if pool.runtime_env]:
+            message = (
+                f"{made[0].name} asks for run.runtime_env, an environment that Ray makes; the "
+                "local runner makes none: use --runner ray, or leave it out and install here what "
+                "it names"
             )
             raise ResourceError(message)
         have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -89,16 +100,20 @@ class LocalRunner:
     def close(self) -> None:
         """End every child."""
         for local in self._workers.values():
-            local.thread.submit(local.worker.close).result()
-            local.thread.shutdown()
+            local.threads.submit(local.worker.close).result()
+            local.threads.shutdown()
         self._workers.clear()
 
     def _worker(self, pool: Pool, number: int) -> _Local:
         name = f"{pool.name}-{number}"
         if name not in self._workers:
-            thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-            worker = ShardWorker(pool.memory_bytes, limit_address_space=pool.gpus == 0)
-            self._workers[name] = _Local(name, pool.name, worker, thread)
+            worker = make_worker(
+                pool.memory_bytes,
+                limit_address_space=pool.gpus == 0,
+                shards_in_flight=pool.shards_in_flight,
+            )
+            threads = ThreadPoolExecutor(pool.shards_in_flight, thread_name_prefix=name)
+            self._workers[name] = _Local(name, pool, worker, threads)
         return self._workers[name]
 
     def _hand_out(
@@ -108,22 +123,23 @@ class LocalRunner:
         dispatch: Dispatch,
         running: dict[Future[TaskResult], tuple[_Local, Task]],
     ) -> None:
-        busy = {local.name for local, _ in running.values()}
-        staffed = {local.pool for local, _ in running.values()}
+        in_hand = Counter(local.name for local, _ in running.values())
+        staffed = {local.pool.name for local, _ in running.values()}
 
         def give(local: _Local, *, alone: bool) -> None:
-            task = dispatch.next(local.name, local.pool, alone=alone)
+            task = dispatch.next(local.name, local.pool.name, alone=alone)
             if task is not None:
-                busy.add(local.name)
-                staffed.add(local.pool)
-                running[local.thread.submit(local.worker.run, spec, task)] = (local, task)
+                in_hand[local.name] += 1
+                staffed.add(local.pool.name)
+                running[local.threads.submit(local.worker.run, spec, task)] = (local, task)
 
-        for local in workers:
-            if local.name not in busy:
-                give(local, alone=False)
+        for number in range(max(local.pool.shards_in_flight for local in workers)):
+            for local in workers:
+                if in_hand[local.name] == number < local.pool.shards_in_flight:
+                    give(local, alone=False)
         for local in workers:
             # Where nobody works, one may try again what it failed at.
-            if local.pool not in staffed:
+            if local.pool.name not in staffed:
                 give(local, alone=True)
 
 

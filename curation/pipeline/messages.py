@@ -18,6 +18,7 @@ class Request:
     task: Task
     marks: dict[tuple[int, int], str]
     only_row: int | None = None
+    slot: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,3 +34,11 @@ class Unable:
 
 
 Answer = Ready | TaskResult | OutOfMemory | Unable
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A word of the child, and the slot whose task it is about; null where that is not known."""
+
+    slot: int | None
+    answer: Answer

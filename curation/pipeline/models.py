@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from curation.errors import ConfigError
 from curation.pipeline.config import PipelineConfig
-from curation.pipeline.instances import Registry, configure
+from curation.pipeline.instances import Instance, Registry, configure
 from curation.weights import Held, fetch, find
 
 
@@ -36,8 +36,7 @@ def find_models(config: PipelineConfig, registry: Registry) -> Iterator[NamedWei
     Raises:
         ConfigError: The pipeline's stages are not configured rightly.
     """
-    for named in _named(config, registry):
-        yield _looked(named, find)
+    yield from _look(config, registry, find)
 
 
 def fetch_models(config: PipelineConfig, registry: Registry) -> Iterator[NamedWeights]:
@@ -48,22 +47,22 @@ def fetch_models(config: PipelineConfig, registry: Registry) -> Iterator[NamedWe
     Raises:
         ConfigError: The pipeline's stages are not configured rightly.
     """
-    for named in _named(config, registry):
-        yield _looked(named, fetch)
+    yield from _look(config, registry, fetch)
 
 
-def _named(config: PipelineConfig, registry: Registry) -> list[tuple[str, str, str, str]]:
-    found = []
-    for instance, stage in configure(config, registry).items():
-        key = stage.backend_key
-        backend = stage.name if key is None else str(getattr(stage.config, key))
-        for role, reference in stage.weights().items():
-            found.append((instance, backend, role, reference))
-    return found
+def backend_of(instance: Instance) -> str:
+    """Return the backend that an instance chose, or its stage where that has none."""
+    key = instance.stage_type.backend_key
+    return instance.stage_type.name if key is None else str(getattr(instance.config, key))
 
 
-def _looked(named: tuple[str, str, str, str], look: Callable[[str], Held | None]) -> NamedWeights:
-    try:
-        return NamedWeights(*named, look(named[3]))
-    except ConfigError as error:
-        return NamedWeights(*named, None, str(error))
+def _look(
+    config: PipelineConfig, registry: Registry, look: Callable[[str], Held | None]
+) -> Iterator[NamedWeights]:
+    for name, instance in configure(config, registry).items():
+        for role, reference in instance.make().weights().items():
+            named = (name, backend_of(instance), role, reference)
+            try:
+                yield NamedWeights(*named, look(reference))
+            except ConfigError as error:
+                yield NamedWeights(*named, None, str(error))

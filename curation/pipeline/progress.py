@@ -7,6 +7,7 @@ supervisor reads there who was at work, which no exception could have told it.
 import mmap
 import os
 import struct
+from copy import copy
 from dataclasses import dataclass
 
 _FORMAT = struct.Struct("<qqq")
@@ -32,16 +33,23 @@ class Progress:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._memory = mmap.mmap(descriptor, _FORMAT.size)
+        self._memory = mmap.mmap(descriptor, 0)
+        self._offset = 0
         self._updates = 0
         self._step = 0
 
     @classmethod
-    def create(cls) -> "Progress":
-        """Make a new anonymous memory file."""
+    def create(cls, num_slots: int = 1) -> "Progress":
+        """Make a new anonymous memory file, with a place for each task in hand at once."""
         descriptor = os.memfd_create("longtail-progress")
-        os.ftruncate(descriptor, _FORMAT.size)
+        os.ftruncate(descriptor, num_slots * _FORMAT.size)
         return cls(descriptor)
+
+    def slot(self, number: int) -> "Progress":
+        """Return another place in the same memory, which is this one's to close."""
+        place = copy(self)
+        place._offset = number * _FORMAT.size
+        return place
 
     def at(self, step: int, row: int = OUTSIDE) -> None:
         """Say that `row` of the step with index `step` is in hand now."""
@@ -51,11 +59,11 @@ class Progress:
     def row(self, row: int) -> None:
         """Say that `row` of the same step is in hand now."""
         self._updates += 1
-        _FORMAT.pack_into(self._memory, 0, self._updates, self._step, row)
+        _FORMAT.pack_into(self._memory, self._offset, self._updates, self._step, row)
 
     def read(self) -> Position:
         """Return the last position written."""
-        return Position(*_FORMAT.unpack_from(self._memory, 0))
+        return Position(*_FORMAT.unpack_from(self._memory, self._offset))
 
     def close(self) -> None:
         """Give the memory back."""

@@ -20,6 +20,7 @@ class Entry:
         num_rests: What `Bench.hand` said when it was handed out.
         num_hindrances: How often it could not be worked on.
         hindered: Worker -> what it had worked on by the first time that this task hindered it.
+        is_alone: Whether its worker may have nothing else in hand; see `Task.is_alone`.
     """
 
     task: Task
@@ -31,6 +32,12 @@ class Entry:
     num_rests: int = 0
     num_hindrances: int = 0
     hindered: dict[str, int] = field(default_factory=dict)
+    is_alone: bool = False
+
+    @property
+    def line(self) -> tuple[frozenset[str], bool]:
+        """What decides who may take it."""
+        return self.avoid, self.is_alone
 
 
 class ReadyTasks:
@@ -38,11 +45,11 @@ class ReadyTasks:
 
     Entries stand in one line for each set of workers that they avoid, so that a worker which must
     avoid a thousand tasks does not look at each of them: there are as many lines as there were
-    combinations of workers that failed at the same task.
+    combinations of workers that failed at the same task, twice that with tasks that run alone.
     """
 
     def __init__(self) -> None:
-        self._lines: dict[frozenset[str], OrderedDict[int, Entry]] = {}
+        self._lines: dict[tuple[frozenset[str], bool], OrderedDict[int, Entry]] = {}
         self._front = 0
         self._back = 0
 
@@ -52,27 +59,33 @@ class ReadyTasks:
     def append(self, entry: Entry) -> None:
         """Let an entry come last."""
         self._back += 1
-        self._lines.setdefault(entry.avoid, OrderedDict())[self._back] = entry
+        self._lines.setdefault(entry.line, OrderedDict())[self._back] = entry
 
     def put_first(self, entry: Entry) -> None:
         """Let an entry come first."""
         self._front -= 1
-        line = self._lines.setdefault(entry.avoid, OrderedDict())
+        line = self._lines.setdefault(entry.line, OrderedDict())
         line[self._front] = entry
         line.move_to_end(self._front, last=False)
 
-    def take(self, worker: str, *, alone: bool) -> Entry | None:
-        """Remove and return the first entry that `worker` need not avoid; any, if it is alone."""
+    def take(self, worker: str, *, alone: bool, busy: bool = False) -> Entry | None:
+        """Remove and return the first entry that `worker` need not avoid.
+
+        Args:
+            worker: Who asks.
+            alone: It need not avoid any: there is no other worker.
+            busy: It has others in hand, so it takes none that must run alone.
+        """
         firsts = {
-            next(iter(line)): avoid
-            for avoid, line in self._lines.items()
-            if alone or worker not in avoid
+            next(iter(entries)): line
+            for line, entries in self._lines.items()
+            if (alone or worker not in line[0]) and not (busy and line[1])
         }
         if not firsts:
             return None
         place = min(firsts)
-        avoid = firsts[place]
-        entry = self._lines[avoid].pop(place)
-        if not self._lines[avoid]:
-            del self._lines[avoid]
+        line = firsts[place]
+        entry = self._lines[line].pop(place)
+        if not self._lines[line]:
+            del self._lines[line]
         return entry

@@ -2,9 +2,9 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from curation.pipeline.dispatch import Dispatch
 from curation.pipeline.tasks import Task, WorkerSpec
@@ -21,6 +21,8 @@ class Pool:
         cpus: Cores of one worker.
         gpus: GPUs of one worker.
         memory_bytes: Address space of a worker's child.
+        shards_in_flight: Shards that a worker has in hand at once; its memory is for all of them.
+        runtime_env: Ray's `runtime_env` of a worker; null for that of the job.
     """
 
     name: str
@@ -29,6 +31,8 @@ class Pool:
     cpus: float
     gpus: float
     memory_bytes: int
+    shards_in_flight: int = 1
+    runtime_env: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
 class Feed:

@@ -12,7 +12,7 @@ from curation.ingest.load import check_references
 from curation.pipeline import retry
 from curation.pipeline.config import PipelineConfig, check_memory
 from curation.pipeline.facts import Learnt
-from curation.pipeline.fit import find_pin, read_artifact
+from curation.pipeline.fit import check_artifact, find_pin
 from curation.pipeline.instances import Instance, Registry, resolve
 from curation.pipeline.plan import Plan
 from curation.pipeline.planner import Planner
@@ -81,10 +81,12 @@ class Session:
                     Pool(
                         instance.name,
                         own.min_workers,
-                        own.max_workers,
+                        needs.max_workers,
                         needs.cpus,
                         needs.gpus,
                         needs.memory_bytes,
+                        needs.shards_in_flight,
+                        own.runtime_env,
                     )
                 )
         return pools
@@ -155,7 +157,7 @@ class Session:
         check_references(dataset, self.source)
         for instance in instances:
             if instance.artifact is not None:
-                read_artifact(dataset, instance.name, instance.artifact)
+                check_artifact(dataset, instance.name, instance.artifact)
 
     def _forgive(self, dataset: Dataset) -> None:
         forgive(dataset, paths.IMAGES, INGEST_FINGERPRINT)

@@ -11,6 +11,7 @@ from curation.errors import ConservationError, ContractError
 from curation.fingerprint import pretty_json
 from curation.ingest.load import LOAD_COLUMNS
 from curation.pipeline.instances import Instance
+from curation.pipeline.loaded import LoadedStage
 from curation.pipeline.stage import ERROR, Stage
 from curation.pipeline.standing import create_or_stand
 from curation.pipeline.tasks import StepResult
@@ -28,7 +29,7 @@ class ShardStep:
     Attributes:
         index: Its place in the task.
         instance: The instance.
-        stage: The stage, set up.
+        loaded: The stage, set up.
         spec: Which of the task's views it sees; null for none.
         parts: What it made of each slice so far.
         seconds: Time spent in it so far.
@@ -37,11 +38,16 @@ class ShardStep:
 
     index: int
     instance: Instance
-    stage: Stage[Any]
+    loaded: LoadedStage
     spec: int | None
     parts: list[pa.Table] = field(default_factory=list)
     seconds: float = 0.0
     failure: StepResult | None = None
+
+    @property
+    def stage(self) -> Stage[Any]:
+        """The stage, set up."""
+        return self.loaded.stage
 
     def sources(self) -> list[tuple[str, str, str]]:
         """Return what it reads: logical name, owner and the owner's column."""

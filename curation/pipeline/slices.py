@@ -25,9 +25,16 @@ Views = list[list[pixels.View | str]]
 """For each row of a slice, its view or error for every specification."""
 
 
+SLICE_BYTES = 256 << 20
+"""What the views of a slice may take; a worker may have several shards, and slices, in hand."""
+
+
 def slice_rows(specs: Sequence[pixels.PixelSpec]) -> int:
     """Return how many rows may be decoded at a time for some views."""
-    return FULL_SLICE_ROWS if any(spec.fit == "full" for spec in specs) else SLICE_ROWS
+    if any(spec.fit == "full" for spec in specs):
+        return FULL_SLICE_ROWS
+    row_bytes = sum(3 * spec.size_px**2 for spec in specs)
+    return max(FULL_SLICE_ROWS, min(SLICE_ROWS, SLICE_BYTES // max(1, row_bytes)))
 
 
 def image_slices(

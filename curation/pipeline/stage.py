@@ -45,6 +45,8 @@ class Resources:
         shards_in_flight: Shards that a worker has in hand at once, each in a thread of its own, so
             that an engine's queue never runs empty. Above 1, `process` is called by several threads
             at the same time.
+        max_workers: Workers that the pool may grow to where YAML names no `replicas`; null for as
+            many as fit. Not so many where what a worker waits for is one server elsewhere.
     """
 
     cpus: float = 1.0
@@ -52,6 +54,7 @@ class Resources:
     memory_bytes: int = 4 << 30
     own_pool: bool = False
     shards_in_flight: int = 1
+    max_workers: int | None = None
 
 
 @dataclass(frozen=True)

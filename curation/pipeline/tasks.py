@@ -37,6 +37,8 @@ class Task:
         after: Keys of tasks that must have ended before.
         num_rows: Rows that it will touch, for the plan and the estimate of time left.
         work_list: (ingest, list) that names the shard's files, where ingest is among the steps.
+        is_alone: Whether a worker may have nothing else in hand meanwhile: one died over it that
+            had others too, and who of them was at fault is to be seen.
         key: What identifies the task within a plan: no step is made by two tasks.
     """
 
@@ -49,6 +51,7 @@ class Task:
     after: tuple[str, ...] = ()
     num_rows: int = 0
     work_list: tuple[int, int] | None = None
+    is_alone: bool = False
     key: str = ""
 
     def __post_init__(self) -> None:

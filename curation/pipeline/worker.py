@@ -26,7 +26,8 @@ MAX_UNCONFIRMED = 3
 START_TIMEOUT_S = 120.0
 """Time that the first child of a call may take to start, besides the time of the task."""
 
-_POLL_S = 0.1
+POLL_S = 0.1
+"""How often a supervisor looks at what its child has in hand."""
 
 
 class WorkerStoppedError(Exception):
@@ -50,10 +51,15 @@ class ShardWorker:
         memory_bytes: Memory that the child may have.
         limit_address_space: Enforce that as a limit of address space. Not for workers with a GPU:
             CUDA reserves hundreds of gigabytes of addresses that it never touches.
+        num_slots: Tasks that the child may have in hand at once. `run` fills one of them; see
+            `curation.pipeline.flight` for who fills more.
     """
 
-    def __init__(self, memory_bytes: int, *, limit_address_space: bool = True) -> None:
+    def __init__(
+        self, memory_bytes: int, *, limit_address_space: bool = True, num_slots: int = 1
+    ) -> None:
         self.memory_bytes = memory_bytes
+        self._num_slots = num_slots
         self._limit_bytes = memory_bytes if limit_address_space else 0
         self._child: ChildProcess | None = None
         self._sent: str | None = None
@@ -125,7 +131,35 @@ class ShardWorker:
             if child is not None:
                 child.kill()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `kill` was called."""
+        return self._stopped
+
     # The child ---------------------------------------------------------------------------------
+
+    def start(self, spec: WorkerSpec, task: Task) -> ChildProcess | None:
+        """Return a child that can be asked; null where `run` would say what prevents it."""
+        self._restarts = 0
+        try:
+            if self._ready(spec, task) is None:
+                return self._child
+        except (EOFError, OSError):
+            self.close()
+        if self._stopped:
+            raise WorkerStoppedError
+        return None
+
+    def send(self, spec: WorkerSpec, request: Request) -> None:
+        """Ask the child for something; `spec` goes with it where the child does not know it."""
+        assert self._child is not None
+        new = spec if self._sent != spec.key else None
+        self._child.send(replace(request, spec=new))
+        self._sent = spec.key
+
+    def send_anew(self) -> None:
+        """Send the specification with the next request, whatever the child knows."""
+        self._sent = None
 
     def _attempt(
         self,
@@ -159,7 +193,7 @@ class ShardWorker:
         with self._lock:
             if self._stopped:
                 raise WorkerStoppedError
-            self._child = ChildProcess(self._limit_bytes)
+            self._child = ChildProcess(self._limit_bytes, self._num_slots)
         self._child.progress.at(len(task.steps), BEGINNING)
         is_first = self._restarts == 0
         if is_first:
@@ -179,10 +213,7 @@ class ShardWorker:
         marks: Mapping[tuple[int, int], str],
         only_row: int | None,
     ) -> TaskResult | _Trouble:
-        assert self._child is not None
-        new = spec if self._sent != spec.key else None
-        self._child.send(Request(new, task, dict(marks), only_row))
-        self._sent = spec.key
+        self.send(spec, Request(None, task, dict(marks), only_row))
         outcome = self._wait(spec, task)
         assert not isinstance(outcome, Ready)
         return outcome
@@ -192,21 +223,22 @@ class ShardWorker:
         assert self._child is not None
         seen = self._child.progress.read()
         changed = time.monotonic()
-        while (answer := self._child.receive(_POLL_S)) is None:
+        while (reply := self._child.receive(POLL_S)) is None:
             now = time.monotonic()
             position = self._child.progress.read()
             if position != seen:
                 seen, changed = position, now
-            limit_s = _row_timeout(spec, task, position.step)
+            limit_s = row_timeout(spec, task, position.step)
             if position.row >= 0 and now - changed > limit_s:
                 return self._end("timeout", text=f"no answer for {limit_s:g} s")
             if now > self._deadline:
                 text = f"no answer for {spec.task_timeout_s:g} s"
                 return self._end("timeout", blame_row=False, text=text)
+        answer = reply.answer
         if isinstance(answer, OutOfMemory):
             return self._end("memory", text=f"more than {self.memory_bytes >> 20} MB were needed")
         if isinstance(answer, Unable):
-            self._sent = None
+            self.send_anew()
             return self._hindered(task, answer.text)
         return answer
 
@@ -236,7 +268,7 @@ class ShardWorker:
             return row_error("crashed", signal=trouble.text)
         if trouble.kind == "memory":
             return row_error("memory", limit_mb=self.memory_bytes >> 20)
-        return row_error("timeout", seconds=f"{_row_timeout(spec, task, trouble.step):g}")
+        return row_error("timeout", seconds=f"{row_timeout(spec, task, trouble.step):g}")
 
     def _charged(self, task: Task, trouble: _Trouble) -> TaskResult:
         """Charge the step that was running; all others are skipped, not charged.
@@ -288,7 +320,8 @@ class ShardWorker:
         return self._hindered(task, f"{text[trouble.kind]}, {AGAIN}")
 
 
-def _row_timeout(spec: WorkerSpec, task: Task, step: int) -> float:
+def row_timeout(spec: WorkerSpec, task: Task, step: int) -> float:
+    """Return the seconds that a row of the task's step with this index may take."""
     if not 0 <= step < len(task.steps) or task.steps[step] == paths.IMAGES:
         return spec.row_timeout_s
     return spec.instance(task.steps[step]).run.row_timeout_s

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import pyarrow as pa
+
 from curation.config import Config
 from curation.dataset import Dataset
 from curation.errors import ConservationError, SnapshotError
@@ -13,6 +15,7 @@ from curation.snapshot.captions import CaptionReader
 from curation.snapshot.collect import collect
 from curation.snapshot.config import SnapshotConfig
 from curation.snapshot.decide import Decisions, decide
+from curation.snapshot.diff import moved_images
 from curation.snapshot.expressions import Expression, parse_expression
 from curation.snapshot.inputs import Parent, RelationRows, Sources, find_sources
 from curation.snapshot.manifest import (
@@ -53,10 +56,13 @@ class Created:
     Attributes:
         manifest: The snapshot's manifest, as it stands on disk.
         is_new: Whether this call made it; false where the same snapshot was there already.
+        moved: The images that the previous snapshot kept in another split, as `CHANGED_ROWS`; null
+            where none was named.
     """
 
     manifest: SnapshotManifest
     is_new: bool
+    moved: pa.Table | None
 
 
 def preview(
@@ -118,6 +124,8 @@ def create_snapshot(
         ContractError: Files of the dataset contradict each other.
         ConservationError: Rows do not add up.
     """
+    if previous is not None:
+        previous = find_snapshot(dataset, previous)  # now, before `latest` is another one
     decisions, content, sources = _make(
         dataset, pipeline, instances, relations, sampler, allow_pending, previous, hold_split
     )
@@ -126,18 +134,25 @@ def create_snapshot(
     if dataset.store.exists(path):
         manifest = read_manifest(dataset, snapshot)
         if _is_whole(dataset, manifest):
-            return Created(manifest, False)
+            return _created(dataset, manifest, previous, is_new=False)
         files = write_tables(dataset, snapshot, decisions, CaptionReader(dataset, sources))
         if files != manifest.files:  # the same rows, but written by another version
             manifest = manifest.model_copy(update={"files": files})
             dataset.store.put(path, pretty_json(manifest.model_dump(mode="json")))
-        return Created(manifest, False)
+        return _created(dataset, manifest, previous, is_new=False)
     files = write_tables(dataset, snapshot, decisions, CaptionReader(dataset, sources))
     manifest = _manifest(
         dataset, pipeline, decisions, content, sources, previous, code_version, files
     )
     is_new = dataset.store.create(path, pretty_json(manifest.model_dump(mode="json")))
-    return Created(read_manifest(dataset, snapshot), is_new)
+    return _created(dataset, read_manifest(dataset, snapshot), previous, is_new=is_new)
+
+
+def _created(
+    dataset: Dataset, manifest: SnapshotManifest, previous: str | None, *, is_new: bool
+) -> Created:
+    moved = None if previous is None else moved_images(dataset, manifest.id, previous)
+    return Created(manifest, is_new, moved)
 
 
 def _is_whole(dataset: Dataset, manifest: SnapshotManifest) -> bool:

@@ -6,19 +6,24 @@ folder. What the weights *are* is the digest of their content, whatever place th
 enters the fingerprint and the place does not.
 """
 
-from curation.weights.cache import cache_folder
+from curation.weights.cache import cache_folder, made_once, memory_folder
 from curation.weights.digest import digest_of
 from curation.weights.local import Held, fetch, find, local_weights, weights_digest
-from curation.weights.reference import Reference, WeightsReference
+from curation.weights.memory import Memory
+from curation.weights.reference import Reference, WeightsPlace, WeightsReference
 
 __all__ = [
     "Held",
+    "Memory",
     "Reference",
+    "WeightsPlace",
     "WeightsReference",
     "cache_folder",
     "digest_of",
     "fetch",
     "find",
     "local_weights",
+    "made_once",
+    "memory_folder",
     "weights_digest",
 ]

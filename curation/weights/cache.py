@@ -3,6 +3,7 @@
     weights/<name>-<digest of the reference>/<name>         the file or folder
     weights/<name>-<digest of the reference>/.source.json   what it was copied from
     digests/                                                see `curation.weights.digest`
+    <whatever>/                                             see `made_once`
 
 A folder that has its name is whole: it is filled under another one first.
 """
@@ -13,8 +14,8 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -88,28 +89,60 @@ def keep(reference: Reference, fetch: Fetch, is_good: Callable[[Path], bool]) ->
         ConfigError: They are not to be had, or the cache cannot be written.
     """
     home, place = _home(reference), place_of(reference)
-    try:
-        with alone(home):
-            if place.exists() and is_good(place):
-                return place
-            partial = home.with_name(f".{home.name}.{socket.gethostname()}{_PARTIAL}")
-            _sweep(home, partial)
-            partial.mkdir(exist_ok=True)
+    with _writing(home), alone(home):
+        if place.exists() and is_good(place):
+            return place
+        partial = home.with_name(f".{home.name}.{socket.gethostname()}{_PARTIAL}")
+        _sweep(home, partial)
+        partial.mkdir(exist_ok=True)
+        try:
+            source = fetch(partial / reference.name)
+        except BaseException:
+            _remove_if_small(partial)
+            raise
+        note = {"format": 1, "reference": reference.text, "source": source}
+        (partial / _SOURCE).write_bytes(pretty_json(note))
+        _swap(partial, home)
+    return place
+
+
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder of this machine's cache, made by the first process that asks for it.
+
+    Args:
+        name: Path below the cache; it must say everything that the content depends on.
+        make: Fills the empty folder that it is given. What it leaves half done is thrown away.
+
+    Raises:
+        ConfigError: The cache cannot be written.
+    """
+    target = cache_folder() / name
+    if target.exists():
+        return target
+    with _writing(target), alone(target):
+        if not target.exists():
+            partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}{_PARTIAL}")
+            _sweep(target, partial)
+            partial.mkdir()
             try:
-                source = fetch(partial / reference.name)
-            except BaseException:
-                _remove_if_small(partial)
-                raise
-            note = {"format": 1, "reference": reference.text, "source": source}
-            (partial / _SOURCE).write_bytes(pretty_json(note))
-            _swap(partial, home)
+                make(partial)
+                partial.rename(target)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Turn what a disk refuses into a sentence."""
+    try:
+        yield
     except OSError as error:
         message = (
-            f"{home}: the weights cannot be kept there ({error.strerror or error}); mend that, or "
-            f"set {CACHE_VARIABLE} to another folder"
+            f"{target}: the weights cannot be kept there ({error.strerror or error}); mend that, "
+            f"or set {CACHE_VARIABLE} to another folder"
         )
         raise ConfigError(message) from error
-    return place
 
 
 def _home(reference: Reference) -> Path:

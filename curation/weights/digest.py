@@ -1,11 +1,10 @@
 """What weights are: the digest of their content."""
 
 import hashlib
-import json
 import logging
 import os
+import re
 import stat
-import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from curation.errors import ConfigError
 from curation.fingerprint import DIGEST_LENGTH, digest
 from curation.weights.lock import alone
+from curation.weights.memory import Memory
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +36,9 @@ SUFFIXES = frozenset(
 )
 """The files of a folder that count; a README or a picture changes no model."""
 
+_TENSORS = re.compile(
+    r"(?P<model>.*?)(?:-\d{5}-of-\d{5})?\.(?P<kind>safetensors|bin)(?:\.index\.json)?"
+)
 _WORDS = ("licence", "license", "notice", "readme", "requirements")
 _REMEMBERED_BYTES = 1 << 20  # smaller files are hashed faster than looked up
 _SAID_BYTES = 1 << 30
@@ -45,24 +48,33 @@ def chosen(names: list[str]) -> list[str]:
     """Return those of a folder's files that count, sorted.
 
     Besides other kinds of files, licences and the like are left out, and what begins with a dot;
-    and, beside safetensors, PyTorch's pickle of the same model: it is not loaded, and would double
-    what is fetched.
+    and, beside `model.safetensors`, PyTorch's pickle of the same, `pytorch_model.bin`: loaders take
+    the former, and it would double what is fetched.
 
     Args:
         names: Paths below the folder, with `/`.
     """
-    safe = {name.rpartition("/")[0] for name in names if name.endswith(".safetensors")}
+    safe = {twin for name in names if (twin := _twin(name, "safetensors"))}
     found = []
     for name in names:
-        folder, _, last = name.rpartition("/")
+        last = name.rpartition("/")[2]
         if any(part.startswith(".") for part in name.split("/")):
             continue
         if Path(last).suffix.lower() not in SUFFIXES or last.lower().startswith(_WORDS):
             continue
-        if "pytorch_model" in last and ".bin" in last and folder in safe:
+        if _twin(name, "bin") in safe:
             continue
         found.append(name)
     return sorted(found)
+
+
+def _twin(name: str, kind: str) -> tuple[str, str] | None:
+    """Return the folder and the model that a file of this kind is (a part) of, as both call it."""
+    folder, _, last = name.rpartition("/")
+    found = _TENSORS.fullmatch(last)
+    if found is None or found["kind"] != kind:
+        return None
+    return folder, found["model"].replace("pytorch_model", "model")
 
 
 def weight_files(folder: Path) -> list[str]:
@@ -127,48 +139,36 @@ def _file_digest(path: Path, memory: Path | None) -> str:
     if not stat.S_ISREG(status.st_mode):  # reading a pipe would never end
         message = f"{path}: is no regular file; weights are files"
         raise ConfigError(message)
-    if status.st_size < _REMEMBERED_BYTES or memory is None:
+    if status.st_size < _REMEMBERED_BYTES:
         return _hash(path)
     real = str(path.resolve())
-    note = memory / f"{digest(real)}.json"
-    key = _key(real, status)
-    if found := _remembered(note, key):
+    notes = Memory(memory)
+    if found := notes.recall(real, _key(status)):
         return found
     if status.st_size < _SAID_BYTES:
-        return _hash_and_note(path, note, real)
+        return _hash_and_note(path, real, notes)
     with ExitStack() as stack:
-        with suppress(OSError):
-            stack.enter_context(alone(note))  # a machine's workers begin at the same time
-        return _remembered(note, key) or _hash_and_note(path, note, real)
+        if place := notes.place(real):
+            with suppress(OSError):
+                stack.enter_context(alone(place))  # a machine's workers begin at the same time
+        if found := notes.recall(real, _key(status)):
+            return found
+        size = status.st_size / (1 << 30)
+        _log.warning("%s: reading %.1f GiB, once, to know which weights these are", path, size)
+        return _hash_and_note(path, real, notes)
 
 
-def _key(real: str, status: os.stat_result) -> dict[str, str | int]:
+def _key(status: os.stat_result) -> dict[str, int]:
     """Return what changes with a file; the time of its inode cannot be set back by copying."""
     times = {"modified": status.st_mtime_ns, "changed": status.st_ctime_ns}
-    return {"path": real, "size": status.st_size, **times}
+    return {"size": status.st_size, **times}
 
 
-def _remembered(note: Path, key: dict[str, str | int]) -> str:
-    try:
-        known = json.loads(note.read_text(encoding="utf-8"))
-        return str(known["sha256"]) if {name: known[name] for name in key} == key else ""
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""  # not looked at before, or by a version that noted it otherwise
-
-
-def _hash_and_note(path: Path, note: Path, real: str) -> str:
-    before = path.stat()
-    if before.st_size >= _SAID_BYTES:
-        size = before.st_size / (1 << 30)
-        _log.warning("%s: reading %.1f GiB, once, to know which weights these are", path, size)
+def _hash_and_note(path: Path, real: str, notes: Memory) -> str:
+    before = _key(path.stat())
     found = _hash(path)
-    key = _key(real, path.stat())
-    if key == _key(real, before):  # else somebody writes to it
-        temporary = note.with_name(f".{uuid.uuid4().hex}")
-        with suppress(OSError):
-            note.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({**key, "sha256": found}), encoding="utf-8")
-            temporary.replace(note)
+    if _key(path.stat()) == before:  # else somebody writes to it
+        notes.note(real, before, found)
     return found
 
 

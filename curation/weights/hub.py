@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from glob import escape
 from importlib.util import find_spec
@@ -62,7 +63,10 @@ def fetch_from_hub(reference: Reference, target: Path) -> Mapping[str, Any]:
 
 def _download(reference: Reference, folder: Path) -> dict[str, Any]:
     from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    if not sys.stderr.isatty():  # a worker's log
+        disable_progress_bars()
     endpoint = os.environ.get("HF_ENDPOINT")  # the library reads it when it is imported
     listed = HfApi(endpoint=endpoint).list_repo_tree(
         reference.repository, recursive=True, revision=reference.commit

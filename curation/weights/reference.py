@@ -101,5 +101,8 @@ def _checked(text: str) -> str:
     return Reference.parse(text).text
 
 
-WeightsReference = Annotated[str, AfterValidator(_checked), Field(exclude=True)]
+WeightsPlace = Annotated[str, AfterValidator(_checked)]
+"""A name of weights: checked, made absolute. An optional field states `exclude=True` itself."""
+
+WeightsReference = Annotated[WeightsPlace, Field(exclude=True)]
 """A configuration field that names weights: checked, made absolute, and no part of the meaning."""

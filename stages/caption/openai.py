@@ -176,7 +176,9 @@ class OpenAICaptioner(Captioner):
 
     version = 1
     config_type: ClassVar[type[OpenAIConfig]] = OpenAIConfig
-    resources: ClassVar[Resources | None] = Resources(own_pool=True, shards_in_flight=4)
+    resources: ClassVar[Resources | None] = Resources(
+        own_pool=True, shards_in_flight=4, max_workers=1
+    )
 
     def __init__(self, config: OpenAIConfig) -> None:
         self._config = config
@@ -275,8 +277,12 @@ class OpenAICaptioner(Captioner):
         config, client, memory = self._config, self._client, self._memory
         assert client is not None, "setup comes first"
         assert memory is not None, "setup comes first"
-        body = self._body(words, image, config.max_tokens)
-        assert_shows(body, image)
+
+        def body() -> Mapping[str, Any]:
+            made = self._body(words, image, config.max_tokens)
+            assert_shows(made, image)
+            return made
+
         answer = await client.ask(body)
         if isinstance(answer, Failed):
             return Outcome(None, error=answer.error)

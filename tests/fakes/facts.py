@@ -7,7 +7,13 @@ from curation.errors import ConfigError
 from curation.fingerprint import digest
 from curation.pipeline.stage import Stage
 
-PLAUSIBLE: Mapping[str, Any] = {"dimension": 768, "size_px": 224}
+PLAUSIBLE: Mapping[str, Any] = {
+    "architecture": digest("ViT-L-14"),
+    "dimension": 768,
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+    "size_px": 224,
+}
 """Beside the digests, the facts by which the stages of the registry plan; one may use any of them.
 
 Whoever makes a stage learn something else, and reads it before `setup`, adds it here.

@@ -123,6 +123,8 @@ class FakeOpenAI:
             odd = _ODD.get(what)
             if odd is not None:
                 return await odd(request)
+            if what == "slow":
+                await asyncio.sleep(0.02)
             return web.json_response(self.completion(asked, what))
         finally:
             self.in_flight = (self.in_flight[0] - 1, self.in_flight[1])
@@ -219,7 +221,7 @@ def said(content: str, asked: Asked, what: str) -> tuple[dict[str, Any], str]:
         "empty_captions": (blank, "stop"),
         "empty_content": (None, "stop"),
         "fenced": (f"<think>Well, {{}}.</think>\n```json\n{content}\n```", "stop"),
-        **dict.fromkeys(("ok", "drop_image", "empty_choices"), (content, "stop")),
+        **dict.fromkeys(("ok", "slow", "drop_image", "empty_choices"), (content, "stop")),
     }
     text, reason = contents[what]
     message = {"role": "assistant", "content": text}

@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 
 from curation.config import Config
 from curation.errors import StorageError
-from curation.pipeline.stage import FittedStage, RelationStage, Shard, Stage
+from curation.pipeline.stage import FittedStage, RelationStage, Resources, Shard, Stage
 from curation.pixels import PixelSpec
 from schemas.columns import UUID, column, table
 from schemas.error_codes import row_error
@@ -381,11 +382,80 @@ class GreedyStage(TwinsStage):
         return super().groups(rows, edges)
 
 
+class EngineConfig(BadConfig):
+    """Settings of `engine`.
+
+    Attributes:
+        company: Shards that must be in hand at once before anything is done; 0 for no such wish.
+        met: A file that says that they have met, after which nobody waits for company.
+        setups: A file that gets a line whenever the stage is set up.
+        pause_s: What a shard takes at least.
+    """
+
+    company: int = 0
+    met: str = ""
+    setups: str = ""
+    pause_s: float = 0.0
+
+
+class EngineStage(BadStage):
+    """As `bad`, with three shards in hand at once."""
+
+    name = "engine"
+    config_type = EngineConfig
+    config: EngineConfig
+    resources: ClassVar = Resources(own_pool=True, shards_in_flight=3)
+
+    def writes(self) -> pa.Schema:
+        """The length of the key."""
+        return table("engine", column("length", pa.float32(), "Length of the key."), _ERROR)
+
+    def setup(self) -> None:
+        """Leave a trace, and be ready for company."""
+        super().setup()
+        if self.config.setups:
+            with Path(self.config.setups).open("a") as file:
+                file.write("set up\n")
+        self._company = threading.Barrier(max(self.config.company, 1))
+
+    def process(self, shard: Shard) -> pa.Table:
+        """Wait for company, then do as `bad`."""
+        if self.config.company and not Path(self.config.met).exists():
+            self._company.wait(30)  # raises where nobody comes
+            Path(self.config.met).touch()
+        time.sleep(self.config.pause_s)
+        return super().process(shard)
+
+
+class ShyStage(SlowStage):
+    """As `slow`, in a pool of its own, and not made for several threads: it raises there."""
+
+    name = "shy"
+    resources: ClassVar = Resources(own_pool=True)
+
+    def writes(self) -> pa.Schema:
+        """The length of the key."""
+        return table("shy", column("length", pa.int32(), "Length of the key."), _ERROR)
+
+    def setup(self) -> None:
+        """Nobody is here."""
+        self._is_busy = False
+
+    def process(self, shard: Shard) -> pa.Table:
+        """Raise where another thread is here."""
+        assert not self._is_busy
+        self._is_busy = True
+        try:
+            return super().process(shard)
+        finally:
+            self._is_busy = False
+
+
 class HeavyStage(DoubleStage):
     """As `double`, in a pool of its own."""
 
     name = "heavy"
-    resources: ClassVar = DoubleStage.resources.__class__(cpus=1.0, own_pool=True)
+    resources: ClassVar = Resources(own_pool=True)
 
     def writes(self) -> pa.Schema:
         """The product."""
@@ -403,6 +473,8 @@ STAGES: dict[str, type[Stage[Any]]] = {
         MiddleStage,
         TwinsStage,
         GreedyStage,
+        EngineStage,
+        ShyStage,
         HeavyStage,
         WeighedStage,
     )

@@ -76,13 +76,20 @@ def random_model(model_cfg, seed=0):
     return model.eval()
 
 
+def describe(folder, model_cfg, preprocess_cfg):
+    """Write what a plan looks at: the description beside weights that hold nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg}
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2))
+    (folder / "open_clip_model.safetensors").touch()
+    return folder
+
+
 def save_folder(folder, model, model_cfg, preprocess_cfg):
     """Write a folder as `open_clip.push_to_hf_hub` does."""
     from safetensors.torch import save_model
 
-    folder.mkdir(parents=True, exist_ok=True)
-    config = {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg}
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2))
+    describe(folder, model_cfg, preprocess_cfg)
     save_model(model, str(folder / "open_clip_model.safetensors"))
     return folder
 

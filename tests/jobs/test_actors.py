@@ -105,3 +105,42 @@ def test_a_call_is_waited_for_in_two_steps():
 
     call.has_begun = True
     assert call.next_ref == "answer"
+
+
+class FakeHandle:
+    """Answers nothing."""
+
+    class Method:
+        def remote(self, *arguments: object) -> object:
+            return object()
+
+    begin = run = Method()
+
+
+def test_one_runs_and_one_waits():
+    """The second call's clock starts when the first is answered."""
+    one = Actor("clip-1", POOL, FakeHandle(), None, 0.0, node="n")
+    for shard in range(2):
+        one.give(None, Task("shard", f"s{shard}", ("clip",), shard))
+    first, second = one.calls
+
+    assert one.heads == [first]
+    assert second.since is None
+    assert not one.has_room(2)
+    one.answered(first)
+    assert one.heads == [second]
+
+
+def test_in_flight_all_run():
+    """As many as the pool says, each with a clock of its own; they end in any order."""
+    pool = Pool("engine", 1, None, 1.0, 0.0, 1 << 30, shards_in_flight=3)
+    one = Actor("engine-1", pool, FakeHandle(), None, 0.0, node="n")
+    for number in range(3):
+        assert one.has_room(number)
+        one.give(None, Task("shard", f"s{number}", ("engine",), number))
+    first, second, third = one.calls
+
+    assert one.heads == [first, second, third]
+    assert not one.has_room(3)
+    one.answered(second)
+    assert one.heads == [first, third]

@@ -75,3 +75,14 @@ def test_other_limits_are_refused(value: object):
     """With the path that is wrong."""
     with pytest.raises(ConfigError, match=r"max_nodes\.a"):
         validate(RunConfig, {"max_nodes": {"a": value}}, "")
+
+
+def test_a_cluster_without_gpus_is_told_of_the_cpu():
+    """The way out is named, and only where no node has one."""
+    with pytest.raises(ResourceError, match=r"clip: 1 worker.*--set run\.device=cpu") as caught:
+        admit([pool("clip", 1, 1)], nodes(4), {})
+    assert "run.replicas" in str(caught.value)
+
+    with pytest.raises(ResourceError) as caught:
+        admit([pool("clip", 8, 1)], [{**nodes(4)[0], "Resources": {"CPU": 4, "GPU": 1}}], {})
+    assert "run.device" not in str(caught.value)

@@ -43,6 +43,15 @@ def test_smallest_sizes_come_before_any_growth():
     assert sorted(changes.start) == ["cpu", "own"]
 
 
+def test_a_worker_counts_for_as_many_shards_as_it_has_in_flight():
+    """Nine shards keep three workers of four in flight busy; a fourth would find none."""
+    pool = Pool("engine", 1, None, 1.0, 1.0, 1 << 30, shards_in_flight=4)
+
+    assert Demand(pool, ready=5, running=4).useful == 3
+    assert Demand(pool, waiting=1).useful == 1
+    assert Demand(pool).useful == 0
+
+
 def test_the_largest_is_asked_for_first():
     """So that it finds a whole node."""
     demands = [Demand(CPU, ready=9), Demand(BIG, waiting=9)]

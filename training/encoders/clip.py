@@ -121,8 +121,10 @@ class ClipModel:
         parts = [np.zeros((0, self.dimension), np.float32)]
         for start in range(0, len(pixels), self._batch_size):
             part = pixels[start : start + self._batch_size]
-            batch = np.zeros((self._batch_size, size, size, 3), np.uint8)
-            batch[: len(part)] = part
+            batch = np.ascontiguousarray(part)
+            if len(part) < self._batch_size:
+                batch = np.zeros((self._batch_size, size, size, 3), np.uint8)
+                batch[: len(part)] = part
             parts.append(self._images(batch)[: len(part)])
         return np.concatenate(parts)
 

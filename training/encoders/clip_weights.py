@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from curation.config import nearest
@@ -103,7 +104,7 @@ def _read(architecture: ClipArchitecture) -> dict[str, Any]:
 
     file = architecture.file
     try:
-        if file.suffix == ".safetensors":
+        if _is_safetensors(file):
             state: Any = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
@@ -121,6 +122,15 @@ def _read(architecture: ClipArchitecture) -> dict[str, Any]:
         message = f"{file}: holds no state dict, that is names and tensors"
         raise ConfigError(message)
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _is_safetensors(file: Path) -> bool:
+    """Look at the content: a file fetched from a URL is kept under another name.
+
+    Source: the format of safetensors: eight bytes of length, then a JSON object.
+    """
+    with file.open("rb") as source:
+        return source.read(9)[8:] == b"{"
 
 
 def _compare(

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.curation.cli.cli_runs import longtail
+from tests.curation.kept_dataset import publish, run, write_pipeline
 from tests.curation.small_dataset import make_bare_dataset
 
 
@@ -57,3 +58,42 @@ def test_an_unknown_snapshot_is_refused(dataset, capsys):
 
     assert ran.code == 2
     assert "there is no snapshot 'ffff'" in ran.err
+
+
+@pytest.fixture(scope="module")
+def two_splits(tmp_path_factory):
+    """A pipeline that was run, the id of its snapshot, and an override that draws splits anew."""
+    folder = tmp_path_factory.mktemp("splits")
+    pipeline = write_pipeline(folder, num_images=60)
+    run(pipeline)
+    return pipeline, publish(pipeline), "snapshot.split={validation: 0.5, salt: anew}"
+
+
+def test_create_lists_the_images_that_moved_since_the_previous_snapshot(two_splits, capsys):
+    """The first of them for people, all for programs; also where the snapshot was there already."""
+    pipeline, before, other = two_splits
+    asked = ("snapshot", "create", pipeline, "--set", other, "--previous", "latest")
+
+    new = json.loads(longtail(capsys, *asked, "--json").out)
+    again = longtail(capsys, *asked[:-1], before)
+
+    assert (new["new"], new["previous"]) == (True, before)
+    assert len(new["moved"]) == new["num_moved"] > 20
+    assert {(row["before"], row["after"]) for row in new["moved"]} == {("train", "validation")}
+    lines = again.out.splitlines()
+    assert lines[0] == "this snapshot was there already"
+    assert lines[-1] == f"and {new['num_moved'] - 20:,} more; --json lists all"
+    ids = [row["image_id"] for row in new["moved"][:20]]
+    assert [line.split()[0] for line in lines[-21:-1]] == ids
+
+
+def test_create_says_that_no_image_moved(two_splits, capsys):
+    """Where it was asked, and nothing where it was not."""
+    pipeline, before, _ = two_splits
+
+    told = longtail(capsys, "snapshot", "create", pipeline, "--previous", before)
+    silent = longtail(capsys, "snapshot", "create", pipeline)
+
+    assert told.out.splitlines()[-1] == "no image moved to another split"
+    assert "moved" not in silent.out
+    assert "moved" not in json.loads(longtail(capsys, "snapshot", "create", pipeline, "--json").out)

@@ -5,6 +5,7 @@ import json
 import ssl
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -196,7 +197,7 @@ def test_a_refusal_is_an_answer(what):
 
 def test_threads_share_the_slots():
     """Whoever asks, no more requests are under way than were allowed, and no fewer."""
-    with serve() as fake:
+    with serve(lambda asked: "slow") as fake:
         shared = client(fake, max_in_flight=4)
 
         def work(number: int) -> None:
@@ -209,7 +210,23 @@ def test_threads_share_the_slots():
             thread.join()
 
     assert len(fake.asked) == 100
-    assert fake.in_flight[1] <= 4
+    assert fake.in_flight[1] == 4
+
+
+def test_bodies_are_made_when_a_slot_is_free():
+    """However many requests wait, no more bodies with images are in memory than are under way."""
+    with serve(lambda asked: "slow") as fake:
+        made: list[tuple[int, int]] = []
+
+        def make(number: int) -> dict[str, Any]:
+            made.append((len(made), len(fake.asked)))
+            return request(str(number))
+
+        shared = client(fake, max_in_flight=2)
+        shared.complete_all([partial(make, number) for number in range(12)])
+
+    assert len(fake.asked) == 12
+    assert all(begun - asked <= 2 for begun, asked in made)
 
 
 def test_requests_and_tokens_are_spaced():

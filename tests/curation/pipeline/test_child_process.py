@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from curation.pipeline.child_process import ENVIRONMENT, ChildProcess
-from curation.pipeline.messages import Ready
+from curation.pipeline.messages import Ready, Reply
 
 START_S = 60.0
 
@@ -15,7 +15,7 @@ def test_a_child_says_when_it_can_be_asked():
     """Its first word comes after its imports, and it ends when nobody listens any more."""
     child = ChildProcess(4 << 30)
 
-    assert child.receive(START_S) == Ready()
+    assert child.receive(START_S) == Reply(0, Ready())
     assert child.is_alive
     assert child.close() == "exit code 0"
 
@@ -30,7 +30,7 @@ def test_the_working_directory_is_no_source_of_code(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     child = ChildProcess(4 << 30)
 
-    assert child.receive(START_S) == Ready()
+    assert child.receive(START_S) == Reply(0, Ready())
     child.close()
 
 

@@ -646,3 +646,51 @@ def test_what_is_due_counts_rows_of_all_that_was_added(desk):
     desk.finish_all()
 
     assert desk.dispatch.due == {"a": 15, "b": 10}
+
+
+def hand_three(desk):
+    """Give three tasks to one worker."""
+    for shard in range(3):
+        desk.dispatch.add(shard_task(shard, "a"))
+    return [desk.next("w0") for _ in range(3)]
+
+
+def test_who_died_with_several_tasks_charges_none(desk):
+    """Each goes again alone: a worker that has one of them gets nothing else meanwhile."""
+    keys = [task.key for task in hand_three(desk)]
+
+    desk.dispatch.died_with(keys, "w0", "crashed", "SIGKILL")
+
+    assert desk.charges == []
+    first = desk.next("w1")
+    assert (first.shard, first.is_alone) == (0, True)
+    assert desk.next("w1") is None
+    assert desk.next("w2").shard == 1
+    desk.finish(first, "w1")
+    assert desk.next("w1").shard == 2
+
+
+def test_who_has_others_in_hand_gets_no_task_that_runs_alone(desk):
+    """It gets the one after it; whoever comes with empty hands takes it."""
+    keys = [task.key for task in hand_three(desk)]
+    for shard in (3, 4):
+        desk.dispatch.add(shard_task(shard, "a"))
+    assert desk.next("w1").shard == 3
+
+    desk.dispatch.died_with(keys, "w0", "crashed", "SIGKILL")
+
+    assert desk.next("w1").shard == 4
+    assert desk.next("w1") is None
+    assert desk.next("w2").shard == 0
+
+
+def test_a_second_death_alone_is_charged(desk):
+    """There is no doubt any more."""
+    keys = [task.key for task in hand_three(desk)]
+    desk.dispatch.died_with(keys, "w0", "crashed", "SIGKILL")
+    alone = desk.next("w1")
+
+    desk.dispatch.died_with([alone.key], "w1", "crashed", "SIGKILL")
+
+    assert [charge[:3] for charge in desk.charges] == [("shard-0", "a", 1)]
+    assert desk.next("w2").is_alone, "and stays alone"

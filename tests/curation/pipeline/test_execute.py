@@ -185,8 +185,8 @@ def test_stages_outlive_a_change_of_the_specification(begin, progress):
     first = Executor(spec, progress)
     assert first.run(task, {}).is_done
 
-    second = Executor(replace(spec, row_timeout_s=61.0), progress, first.stages)
+    second = Executor(replace(spec, row_timeout_s=61.0), progress, first.loaded)
 
     assert second.run(task, {}).is_done
-    (name,) = first.stages
-    assert second.stages[name] is first.stages[name]
+    luma = spec.instance("luma")
+    assert second.loaded.get(luma, pytest.fail) is first.loaded.get(luma, pytest.fail)

@@ -1,20 +1,23 @@
 """Fits: the sample is drawn by hash, the artefact is written once and pinned last."""
 
 import json
+import os
 
 import pytest
 
 from curation.dataset import Dataset
 from curation.draw import draw_hashes
-from curation.errors import LongtailError
+from curation.errors import DatasetError, LongtailError
 from curation.fingerprint import digest_files
 from curation.pipeline.fit import (
     NothingToFitError,
+    check_artifact,
     find_pin,
     read_artifact,
     run_fit,
 )
 from curation.pipeline.fit_sample import draw_sample
+from curation.storage import Store
 from schemas.dataset import artifact_folder, pin_path
 from tests.fakes.inline_runner import InlineRunner
 from tests.fakes.lake import image_bytes, make_lake, write_files
@@ -136,6 +139,42 @@ def test_a_changed_artefact_is_refused(open_fit):
     with pytest.raises(LongtailError, match="the artefact is missing; restore it, or") as caught:
         read_artifact(dataset, "middle", "0" * 32)
     assert "delete" not in str(caught.value)
+
+
+def test_a_large_artefact_is_read_once_and_refused_once_it_changes(tmp_path, monkeypatch):
+    """By every plan and run; also where the time of change is put back."""
+    monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "cache"))
+    dataset = Dataset.open_or_create(str(tmp_path / "data"))
+    files = {"head.json": b"{}", "head.safetensors": bytes(2 << 20)}
+    digest = digest_files(files)
+    for name, data in files.items():
+        dataset.store.put(f"{artifact_folder('middle', digest)}/{name}", data)
+    head = tmp_path / "data" / artifact_folder("middle", digest) / "head.safetensors"
+    read = []
+    really = Store.read
+
+    def count(store, name):
+        read.append(name)
+        return really(store, name)
+
+    monkeypatch.setattr(Store, "read", count)
+
+    check_artifact(dataset, "middle", digest)
+    assert len(read) == 2
+    check_artifact(dataset, "middle", digest)
+    assert len(read) == 2
+    times = head.stat().st_atime_ns, head.stat().st_mtime_ns
+    head.write_bytes(b"x" + bytes((2 << 20) - 1))
+    os.utime(head, ns=times)
+
+    for _ in range(2):
+        with pytest.raises(DatasetError, match="the artefact was changed"):
+            check_artifact(dataset, "middle", digest)
+    head.unlink()
+    with pytest.raises(DatasetError, match="the artefact was changed"):
+        check_artifact(dataset, "middle", digest)
+    with pytest.raises(DatasetError, match="the artefact is missing"):
+        check_artifact(dataset, "middle", "0" * 32)
 
 
 def test_a_lost_artefact_says_how_to_fit_anew(open_fit):

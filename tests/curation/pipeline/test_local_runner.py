@@ -77,9 +77,13 @@ def test_while_all_workers_rest_the_runner_waits(tmp_path, monkeypatch):
     assert 1.0 <= now[0] < 1.5
 
 
-def test_gpus_and_more_memory_than_there_is_are_refused():
+def test_gpus_environments_and_more_memory_than_there_is_are_refused():
     """With a sentence, before anything starts."""
-    with pytest.raises(ResourceError, match="clip asks for 1 GPU.*--runner ray"):
+    with pytest.raises(ResourceError, match="clip asks for 1 GPU.*--runner ray.*run.device=cpu"):
         LocalRunner().check([Pool("clip", 1, None, 1.0, 1.0, 1 << 30)])
+    with pytest.raises(ResourceError, match=r"vllm asks for run\.runtime_env.*--runner ray"):
+        LocalRunner().check(
+            [Pool("vllm", 1, None, 1.0, 0.0, 1 << 30, runtime_env={"py_executable": "python3"})]
+        )
     with pytest.raises(ResourceError, match="cpu asks for .* MB a worker.*run.memory_bytes"):
         LocalRunner().check([Pool("cpu", 1, None, 1.0, 0.0, 1 << 50)])

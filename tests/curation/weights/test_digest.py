@@ -67,7 +67,7 @@ def test_a_folder_is_its_files_by_name(tmp_path, memory):
 
 
 def test_what_is_no_part_of_a_model_does_not_count(tmp_path, memory):
-    """Nor a pickle beside the safetensors that hold the same; one alone does."""
+    """Words, pictures, code, and what is hidden."""
     folder = fill(tmp_path / "model", config_json=b"{}", model_st=b"w")
     before = digest_of(folder, memory)
 
@@ -76,16 +76,41 @@ def test_what_is_no_part_of_a_model_does_not_count(tmp_path, memory):
     (folder / ".gitattributes").write_text("x")
     (folder / ".cache").mkdir()
     (folder / ".cache" / "x.json").write_text("x")
-    (folder / "pytorch_model.bin").write_text("x")
-    (folder / "pytorch_model.bin.index.json").write_text("x")
-    (folder / "pytorch_model-00001-of-00002.bin").write_text("x")
 
     assert digest_of(folder, memory) == before
-    (folder / "head.bin").write_text("x")
-    after = digest_of(folder, memory)
-    assert after != before
-    (folder / "model.safetensors").unlink()
-    assert digest_of(folder, memory) not in {before, after}
+
+
+@pytest.mark.parametrize(
+    ("safe", "pickles"),
+    [
+        ("model.safetensors", ["pytorch_model.bin"]),
+        ("open_clip_model.safetensors", ["open_clip_pytorch_model.bin"]),
+        ("open_clip_pytorch_model.safetensors", ["open_clip_pytorch_model.bin"]),
+        (
+            "a/model-00001-of-00002.safetensors",
+            ["a/pytorch_model-00001-of-00003.bin", "a/pytorch_model.bin.index.json"],
+        ),
+    ],
+)
+def test_a_pickle_of_what_is_there_as_safetensors_does_not_count(safe, pickles):
+    """Loaders take the safetensors; alone, it is what they load."""
+    assert digest_module.chosen([safe, *pickles]) == [safe]
+    assert digest_module.chosen(pickles) == sorted(pickles)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        ["adapter.safetensors", "pytorch_model.bin"],
+        ["model.fp16.safetensors", "pytorch_model.bin"],
+        ["a/model.safetensors", "pytorch_model.bin"],
+        ["head.bin", "model.safetensors"],
+        ["model.safetensors", "open_clip_pytorch_model.bin"],
+    ],
+)
+def test_a_pickle_of_something_else_counts(others):
+    """What may be loaded must be in the digest."""
+    assert digest_module.chosen(others) == sorted(others)
 
 
 def test_links_count_as_what_they_lead_to(tmp_path, memory):
@@ -210,7 +235,7 @@ def test_many_at_once_agree_and_leave_one_note(tmp_path, memory):
         thread.join()
 
     assert set(found) == {hashlib.sha256(bytes(LARGE)).hexdigest()[:32]}
-    assert [json.loads(note.read_text())["path"] for note in memory.iterdir()] == [str(path)]
+    assert [json.loads(note.read_text())["name"] for note in memory.iterdir()] == [str(path)]
 
 
 def test_of_many_at_a_huge_file_one_reads_and_says_so(

@@ -14,7 +14,16 @@ import pytest
 from curation import storage
 from curation.errors import ConfigError
 from curation.storage import Store
-from curation.weights import Reference, cache, fetch, find, local_weights, remote, weights_digest
+from curation.weights import (
+    Reference,
+    cache,
+    fetch,
+    find,
+    local_weights,
+    made_once,
+    remote,
+    weights_digest,
+)
 from tests.fakes.hub import COMMIT, serve
 
 OTHER = "0" * 32
@@ -339,6 +348,32 @@ def test_what_other_machines_left_goes_after_a_day(model, folder):
     fetch(model)
 
     assert there(folder) == sorted([new.name, home.name])
+
+
+def test_a_folder_is_made_once(tmp_path):
+    """Half of one is thrown away, and the next who asks makes it."""
+    made = []
+
+    def fail(target):
+        (target / "half").touch()
+        raise KeyboardInterrupt
+
+    def make(target):
+        made.append(target)
+        (target / "whole").touch()
+
+    with pytest.raises(KeyboardInterrupt):
+        made_once("converted/x", fail)
+    threads = [threading.Thread(target=made_once, args=("converted/x", make)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(made) == 1
+    folder = tmp_path / "cache" / "converted"
+    assert there(folder) == ["x"]
+    assert [p.name for p in (folder / "x").iterdir()] == ["whole"]
 
 
 # The web -----------------------------------------------------------------------------------------

@@ -2,16 +2,21 @@
 
 import json
 import threading
+from typing import Any
 
 import pytest
 
 from curation.errors import ConfigError, EndpointError
+from curation.pipeline.config import PipelineConfig
+from curation.pipeline.instances import resolve
+from curation.pipeline.session import Session
 from curation.pipeline.stage import run_stage
 from curation.pixels import views
 from curation.pixels.encode import encode_jpeg, encode_png
 from schemas.caption import CAPTION_MODEL, CAPTION_STATUSES
 from schemas.error_codes import error_code, is_transient
 from stages.caption.stage import CaptionStage
+from stages.registry import STAGES
 from tests.fakes.openai_server import serve
 from tests.stages.caption.endpoint_pictures import (
     by_picture,
@@ -321,7 +326,7 @@ def test_a_server_that_dies_takes_no_rows_with_it(monkeypatch):
 
 def test_slices_share_the_slots_of_one_client():
     """Threads that caption slices of several shards at once keep the server's queue full."""
-    with serve() as fake:
+    with serve(lambda asked: "slow") as fake:
         stage = make(fake, {"max_in_flight": 3})
         stage.setup()
         rows: dict[int, list[str]] = {}
@@ -337,7 +342,7 @@ def test_slices_share_the_slots_of_one_client():
             thread.join()
 
     assert list(rows.values()) == [["ok"] * 10] * 4
-    assert fake.in_flight[1] <= 3
+    assert fake.in_flight[1] == 3
 
 
 # Configuration -----------------------------------------------------------------------------------
@@ -422,6 +427,19 @@ def test_a_wrong_configuration_is_refused(config, words):
 
     assert "sk-secret" not in str(caught.value)
     assert "a:b@" not in str(caught.value)
+
+
+def test_one_worker_asks_unless_more_are_wanted():
+    """The server is one, and limits hold for a worker; the shards in flight are its queue."""
+
+    def pool(**run):
+        stages: dict[str, Any] = {"caption": {**BASE, "run": run}}
+        config = PipelineConfig(name="p", dataset="d", stages=stages)
+        _, own = Session(config, "", STAGES).pools(resolve(config, STAGES))
+        return own
+
+    assert (pool().min_workers, pool().max_workers, pool().shards_in_flight) == (1, 1, 4)
+    assert pool(replicas=[2, 5]).max_workers == 5
 
 
 def test_what_is_missing_is_said_before_a_run(monkeypatch):

@@ -1,6 +1,8 @@
 """Whole runs with captions from an endpoint that behaves badly."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,7 +12,7 @@ from curation.errors import HinderedError
 from curation.pipeline.config import parse_pipeline
 from curation.pipeline.local_runner import LocalRunner
 from curation.pipeline.session import Session
-from curation.sql import open_tables
+from curation.sql import Tables, open_tables
 from schemas.error_codes import error_code
 from stages.registry import STAGES
 from tests.fakes.openai_server import FakeOpenAI, serve
@@ -101,23 +103,52 @@ def test_a_run_ends_whatever_the_server_does_to_some_images(tmp_path):
         assert not path.is_file() or b"sk-never-on-disk" not in path.read_bytes()
 
 
-def test_statuses_are_counted_in_sql(tmp_path):
-    """All five with one expression."""
+def test_shards_in_flight_keep_the_queue_full(tmp_path):
+    """One worker has the images of several shards with the server at once, and none twice."""
+
+    def decide(asked):
+        return "slow" if asked.is_real else "ok"
+
+    with serve(decide, key="sk-never-on-disk") as fake:
+        pipeline = session(tmp_path, fake, 40)
+        summary = run(pipeline)
+
+    assert summary.complete
+    assert ends(pipeline) == ["ok"] * 40
+    assert len(fake.real()) == 40
+    assert fake.in_flight[1] > 10  # the rows of one shard
+
+
+def test_the_queries_of_the_documentation_count_statuses_and_types(tmp_path):
+    """All five statuses with one expression; the description's fields by their path."""
     bad = {1: "length", 2: "refusal", 3: "prose", 4: "400"}
     with serve(by_picture(bad), key="sk-never-on-disk") as fake:
         pipeline = session(tmp_path, fake, 6)
         run(pipeline)
     tables = open_tables(Dataset.open(str(tmp_path / "dataset")), STAGES)
-    query = (
-        "SELECT coalesce(caption_status, 'error') AS status, count(*) AS images FROM caption "
-        "GROUP BY ALL ORDER BY ALL"
+    text = Path("docs/captions.md").read_text(encoding="utf-8")
+    types, statuses = (
+        _rows(tables, query) for query in re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
     )
+
+    assert sorted(types, key=lambda row: row[1]) == [("photograph", 2), (None, 4)]
+    assert sorted(row[:3] for row in statuses) == [
+        ("error", "rejected", 1),
+        ("invalid_json", None, 1),
+        ("ok", None, 2),
+        ("refused", None, 1),
+        ("truncated", None, 1),
+    ]
+    (spent,) = (row[3:] for row in statuses if row[0] == "ok")
+    assert all(tokens > 50 for tokens in spent)
+
+
+def _rows(tables: Tables, query: str) -> list[tuple[Any, ...]]:
     with tables.query(query) as result:
-        rows = [tuple(row.values()) for batch in result.batches() for row in batch.to_pylist()]
-    assert rows == [("error", 1), ("invalid_json", 1), ("ok", 2), ("refused", 1), ("truncated", 1)]
+        return [tuple(row.values()) for batch in result.batches() for row in batch.to_pylist()]
 
 
-@pytest.mark.parametrize("what", ["401", "500", "drop_image"])
+@pytest.mark.parametrize("what", ["401", "drop_image"])
 def test_a_server_that_is_no_good_ends_the_run_with_a_sentence(tmp_path, what):
     """No row gets an error, and the next run goes on where this one could not."""
     with serve(lambda asked: what, key="sk-never-on-disk") as fake:

@@ -1,10 +1,12 @@
 """What is taken of a model's JSON, and what is not."""
 
+import hashlib
 import json
 
 import pytest
 
 from stages.caption.description import Description
+from stages.caption.openai import OpenAICaptioner
 from stages.caption.reply import MAX_CAPTION_CHARS, clean, read_reply, reply_schema
 from tests.fakes.openai_server import filled
 
@@ -168,3 +170,11 @@ def test_schemas_are_such_as_strict_servers_take(limits):
     assert "title" not in text
     assert list(schema["properties"]) == ["description", "captions"]
     assert list(schema["properties"]["description"]["properties"]) == list(Description.model_fields)
+
+
+def test_a_changed_schema_raises_the_version():
+    """The fields are part of what captions mean; whoever changes them raises the version too."""
+    schema = reply_schema(VARIANTS, LANGUAGES, structured=True, limits=True)
+    digest = hashlib.sha256(json.dumps(schema).encode()).hexdigest()[:16]
+
+    assert (OpenAICaptioner.version, digest) == (1, "9be0a7f446c15c5f")

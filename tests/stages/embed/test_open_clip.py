@@ -123,11 +123,12 @@ def test_profile_transparency_and_orientation_are_what_differs(folders, kind):
 
 def _in_srgb(image):
     profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
-    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
-    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-    srgb = ImageCms.createProfile("sRGB")
     converted: Any = ImageCms.profileToProfile(
-        image, profile, srgb, renderingIntent=intent, flags=flags
+        image,
+        profile,
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
     converted.info.pop("icc_profile", None)
     return converted

@@ -67,6 +67,32 @@ def _to_tensor(image):
     return functional.to_tensor(image)
 
 
+def test_the_format_is_known_by_content(folders, tmp_path):
+    """A file that was fetched has another name; the model must be the one that is named."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    state = tiny_clip.random_model(open_clip.get_model_config("ViT-S-32-alt")).state_dict()
+    file = tmp_path / "s32.safetensors-0123456789abcdef"
+    save_file(state, file)
+    settings = ClipSettings(model="ViT-S-32-alt", weights=str(file))
+
+    assert ClipModel.load(settings, file, "cpu", 1).dimension == 256
+    with pytest.raises(ConfigError, match=r"not the weights of ViT-S-16-alt: .* expected"):
+        ClipModel.load(settings.model_copy(update={"model": "ViT-S-16-alt"}), file, "cpu")
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_bf16_texts_are_nearly_those_of_fp32(folders, kind):
+    """A cosine of at least 0.998 a text."""
+    exact, rounded = load(folders[kind]), load(folders[kind], precision="bf16")
+
+    found = (exact.encode_texts(TEXTS) * rounded.encode_texts(TEXTS)).sum(axis=1)
+
+    assert found.min() > 0.998
+    assert not np.array_equal(exact.encode_texts(TEXTS), rounded.encode_texts(TEXTS))
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_row_depends_on_itself_alone(folders, kind):
     """Alone, in another place, in a batch that is not full: the same to the last bit."""
@@ -103,7 +129,7 @@ def test_states_of_trainers_are_read(folders, tmp_path):
     expected = load(folder).encode_images(pixels)
 
     for content in (state, wrapped):
-        other = tmp_path / f"{len(content)}"
+        other = tmp_path / str(len(content))
         other.mkdir()
         (other / "open_clip_config.json").write_bytes(
             (folder / "open_clip_config.json").read_bytes()
@@ -159,7 +185,7 @@ class Bomb:
         return (Path.touch, (Path(MARK),))
 
 
-MARK = "unpickled"
+MARK = "was run"
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit", "ignore:'torch.load' received a zip file")
@@ -206,8 +232,14 @@ def described(folder, target, **parts):
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
-        ({"preprocess": {"resize_mode": "longest"}}, "`shortest` and `squash` are supported"),
+        (
+            {"preprocess": {"resize_mode": "longest"}},
+            "'longest'; only shortest and squash are supported",
+        ),
+        ({"preprocess": {"interpolation": "lanczos"}}, "only bicubic and bilinear and random"),
         ({"preprocess": {"mean": "grey"}}, "expected three numbers"),
+        ({"preprocess": {"std": [1, 1]}}, "expected three numbers"),
+        ({"vision_cfg": {"image_size": "large"}}, "only square ones"),
         ({"vision_cfg": {"image_size": [32, 64]}}, "only square ones"),
         ({"vision_cfg": {"timm_model_name": "hf-hub:evil/model"}}, "would be downloaded"),
         ({"text_cfg": {"hf_model_name": "xlm-roberta-base"}}, "would be downloaded"),
@@ -333,3 +365,18 @@ print([name for name in ("torch", "open_clip", "transformers") if name in sys.mo
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["32", "378", "[]"]
+
+
+def test_a_tokenizer_cannot_ask_to_be_trusted(folders, tmp_path, monkeypatch):
+    """Whatever a folder's files say, its code is not run."""
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    trust = {"tokenizer_kwargs": {"clean": "canonicalize", "trust_remote_code": True}}
+    folder = described(folders["siglip"], tmp_path / "odd", text_cfg=trust)
+    (folder / "own.py").write_text(f"open({str(tmp_path / MARK)!r}, 'w')\nclass Own: pass\n")
+    config = {"auto_map": {"AutoTokenizer": [None, "own.Own"]}, "tokenizer_class": "Own"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+    with pytest.raises(ConfigError, match="its tokenizer cannot be read"):
+        load(folder).encode_texts(TEXTS)
+
+    assert not (tmp_path / MARK).exists()

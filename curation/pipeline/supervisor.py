@@ -1,0 +1,50 @@
+"""The supervisor as its child process sees it."""
+
+import logging
+import os
+import threading
+from multiprocessing.connection import Connection
+from typing import NoReturn
+
+from curation.errors import LongtailError
+from curation.pipeline.hindrance import AGAIN, hindrance
+from curation.pipeline.messages import Answer, OutOfMemory, Reply, Request, Unable
+
+_EXIT_OUT_OF_MEMORY = 77
+
+log = logging.getLogger("longtail.worker")
+
+
+class Supervisor:
+    """Asks for tasks; several threads may tell it something.
+
+    Args:
+        connection: To it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def hear(self) -> Request:
+        """Return the next request; `EOFError` when there will be none."""
+        request: Request = self._connection.recv()
+        return request
+
+    def tell(self, slot: int | None, answer: Answer) -> None:
+        """Say something of the task in a slot; null where it is not known which."""
+        with self._lock:
+            self._connection.send(Reply(slot, answer))
+
+    def end_without_memory(self, slot: int | None) -> NoReturn:
+        """Say that an allocation was refused, and end this process."""
+        self.tell(slot, OutOfMemory())
+        os._exit(_EXIT_OUT_OF_MEMORY)
+
+
+def unable(error: Exception) -> Unable:
+    """Word what kept this process from beginning: no task was in hand yet."""
+    log.warning("a worker cannot begin: %s", error, exc_info=error)
+    where = "a worker cannot begin"
+    known = f"{where}: {error}" if isinstance(error, LongtailError) else hindrance(where, error)
+    return Unable(known or f"{where}: {type(error).__name__}: {error}; mend that, {AGAIN}")
