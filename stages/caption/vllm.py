@@ -4,7 +4,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from curation.endpoint import EndpointConfig, check_ready, connect
+from curation.endpoint.model_folder import check_model_folder
 from curation.endpoint.vllm_python import find_vllm_python, vllm_version
 from curation.endpoint.vllm_settings import ServerSettings
 from curation.errors import ConfigError, EndpointError, EngineError
@@ -109,6 +110,9 @@ class VllmCaptioner(OpenAICaptioner):
     def check(self, stage: Stage[Any]) -> None:
         check_ready(self._manners(_LOOPBACK))
         find_vllm_python(self._vllm.python)
+        reference = Reference.parse(self._vllm.weights)
+        if reference.kind == "path":  # others are looked at where they were fetched to
+            check_model_folder(Path(reference.text))
         spread = self._vllm.server.tensor_parallel_size or 1
         if stage.execution.device == "cuda" and spread > max(1.0, stage.execution.gpus):
             message = (

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from curation.errors import EngineError, HinderedError
+from curation.errors import EndpointError, EngineError
 from curation.pipeline.config import parse_pipeline
 from curation.pipeline.local_runner import LocalRunner
 from curation.pipeline.session import Session
@@ -159,23 +159,22 @@ def test_a_run_on_a_cpu(tmp_path, vllm_python, tiny_model):
     assert gone(processes_of(model))
 
 
-def test_a_bad_model_ends_the_run_with_a_sentence(tmp_path, vllm_python, tiny_model):
-    """The cause in vLLM's words; no row is charged for it."""
+def test_a_model_that_vllm_cannot_serve(tmp_path, vllm_python, tiny_model):
+    """The cause in vLLM's words, not the last of the errors that follow from it."""
     model = tmp_path / "model"
     model.mkdir()
     for file in tiny_model.iterdir():
         (model / file.name).write_bytes(file.read_bytes())
-    weights = model / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:100_000])
-    pipeline, _ = session(tmp_path, configured(vllm_python, model))
+    config = model / "config.json"
+    config.write_text(config.read_text().replace("Qwen3VLForConditionalGeneration", "NoSuchModel"))
+    made = CaptionStage(CaptionStage.parse(configured(vllm_python, model), "stages.caption"))  # type: ignore[arg-type]
+    made.facts = made.learn()
 
-    with pytest.raises(HinderedError) as caught:
-        pipeline.run(LocalRunner, runner_name="local")
+    with pytest.raises(EndpointError) as caught:
+        made.setup()
 
-    assert f"caption cannot be set up: vLLM ended before it served {model}: " in str(caught.value)
-    assert "incomplete metadata, file not fully covered" in str(caught.value)
-    assert HinderedError.exit_code == 2
-    assert not (tmp_path / "dataset" / "quarantine").exists()
+    assert str(caught.value).startswith(f"vLLM ended before it served {model}: ")
+    assert "NoSuchModel" in str(caught.value)
     assert gone(processes_of(model))
 
 
