@@ -58,8 +58,8 @@ def stage(vllm_python: Path, tiny_model: Path) -> Iterator[CaptionStage]:
     yield made
     captioner = made._captioner
     assert isinstance(captioner, VllmCaptioner)
-    assert captioner._server is not None
-    captioner._server.close()
+    assert captioner.server is not None
+    captioner.server.close()
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def server_of(stage):
     """Return its server, which may be another one later."""
     captioner = stage._captioner
     assert isinstance(captioner, VllmCaptioner)
-    return lambda: captioner._server
+    return lambda: captioner.server
 
 
 def test_every_image_gets_what_was_asked_for(stage, tiny_model):
