@@ -4,7 +4,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from curation.endpoint import EndpointConfig, check_ready, connect
+from curation.endpoint.model_folder import check_model_folder
 from curation.endpoint.vllm_python import find_vllm_python, vllm_version
 from curation.endpoint.vllm_settings import ServerSettings
 from curation.errors import ConfigError, EndpointError, EngineError
@@ -90,6 +91,9 @@ class VllmCaptioner(OpenAICaptioner):
 
     The server goes with the worker. Where its engine ends over what it was asked, the shards in
     hand are charged, since one of their images may be why, and the next one finds a new server.
+
+    Attributes:
+        server: The server, once it was started.
     """
 
     version = 1
@@ -100,8 +104,13 @@ class VllmCaptioner(OpenAICaptioner):
         super().__init__(config)
         self._vllm = config
         self._stage: Stage[Any] | None = None
-        self._server: VllmServer | None = None
+        self.server: VllmServer | None = None
         self._restarting = threading.Lock()
+
+    @property
+    def served_name(self) -> str:
+        """What its server calls the model."""
+        return self._vllm.model or _name(self._vllm.weights)
 
     def weights(self) -> Mapping[str, str]:
         return {ROLE: self._vllm.weights}
@@ -109,6 +118,9 @@ class VllmCaptioner(OpenAICaptioner):
     def check(self, stage: Stage[Any]) -> None:
         check_ready(self._manners(_LOOPBACK))
         find_vllm_python(self._vllm.python)
+        reference = Reference.parse(self._vllm.weights)
+        if reference.kind == "path":  # others are looked at where they were fetched to
+            check_model_folder(Path(reference.text))
         spread = self._vllm.server.tensor_parallel_size or 1
         if stage.execution.device == "cuda" and spread > max(1.0, stage.execution.gpus):
             message = (
@@ -137,7 +149,7 @@ class VllmCaptioner(OpenAICaptioner):
         digest = stage.facts["weights"][ROLE]
         self._config = config.model_copy(
             update={
-                "model": config.model or _name(config.weights),
+                "model": self.served_name,
                 "revision": config.revision or Reference.parse(config.weights).commit or digest,
             }
         )
@@ -156,7 +168,7 @@ class VllmCaptioner(OpenAICaptioner):
             ),
         )
         server.start()
-        self._server = server
+        self.server = server
         try:
             super().setup(stage)
         except EndpointError as error:
@@ -168,25 +180,25 @@ class VllmCaptioner(OpenAICaptioner):
             raise EndpointError(message) from error
 
     def connect(self, control: Mapping[str, Any]) -> "Client":
-        assert self._server is not None, "setup comes first"
+        assert self.server is not None, "setup comes first"
         return connect(
-            self._manners(self._server.url),
+            self._manners(self.server.url),
             self._config.model,
-            key=self._server.api_key,
+            key=self.server.api_key,
             control=control,
         )
 
     def start(self, pixels: NDArray[np.uint8], facts: Mapping[str, Any]) -> "Future[Outcome]":
-        assert self._server is not None, "setup comes first"
+        assert self.server is not None, "setup comes first"
         assert self._stage is not None, "setup comes first"
         with self._restarting:
-            if not self._server.is_alive:
-                self._server.close()
+            if not self.server.is_alive:
+                self.server.close()
                 self.setup(self._stage)
         return super().start(pixels, facts)
 
     async def _describe(self, image: bytes, words: str, num_pixels: int) -> Outcome:
-        server = self._server
+        server = self.server
         assert server is not None, "setup comes first"
         try:
             return await super()._describe(image, words, num_pixels)

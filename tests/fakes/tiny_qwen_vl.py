@@ -43,21 +43,15 @@ _PATTERN = (
 )
 """How Qwen's tokenizers cut text before they merge; of its `tokenizer.json`."""
 
-_TEXT = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 32,  # the least that the attention of vLLM takes on a CPU
-}
+HEAD = 32
+"""Width of an attention head, the least that vLLM takes on a CPU."""
+
 _VISION = {
     "depth": 2,
     "hidden_size": 64,
     "intermediate_size": 128,
     "num_heads": 4,
     "num_position_embeddings": 64,
-    "out_hidden_size": 64,
     "patch_size": 16,
     "spatial_merge_size": 2,
     "temporal_patch_size": 2,
@@ -90,19 +84,19 @@ CHAT_TEMPLATE = """\
 """
 
 
-def write_tiny_qwen_vl(folder: Path, seed: int = 0, *, scale: float = 1.0) -> Path:
+def write_tiny_qwen_vl(folder: Path, seed: int = 0, *, width: int = 64, layers: int = 2) -> Path:
     """Write the model's files to `folder` and return it; the same bytes for the same arguments.
 
     Args:
-        scale: Factor on the weights. At 1 every layer keeps the size of what it is given, so an
-            image moves what is said.
+        width: Of the language model, a multiple of 64.
+        layers: Of the language model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer()
     vocabulary_ids = tokenizer.get_vocab()
     ids = {token: vocabulary_ids[token] for token in SPECIAL}
     vocabulary = 64 * math.ceil(len(vocabulary_ids) / 64)
-    config = _config(ids, vocabulary)
+    config = _config(ids, vocabulary, width, layers)
     tokenizer.save(str(folder / "tokenizer.json"))
     tokenizer.model.save(str(folder))  # vocab.json and merges.txt
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
@@ -140,9 +134,7 @@ def write_tiny_qwen_vl(folder: Path, seed: int = 0, *, scale: float = 1.0) -> Pa
     }
     for name, value in files.items():
         (folder / name).write_text(json.dumps(value, indent=2), encoding="utf-8")
-    save_file(
-        _weights(config, seed, scale), folder / "model.safetensors", metadata={"format": "pt"}
-    )
+    save_file(_weights(config, seed), folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 
@@ -163,7 +155,7 @@ def _tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _config(ids: dict[str, int], vocabulary: int) -> dict[str, Any]:
+def _config(ids: dict[str, int], vocabulary: int, width: int, layers: int) -> dict[str, Any]:
     return {
         "architectures": ["Qwen3VLForConditionalGeneration"],
         "image_token_id": ids["<|image_pad|>"],
@@ -174,7 +166,12 @@ def _config(ids: dict[str, int], vocabulary: int) -> dict[str, Any]:
             "bos_token_id": ids["<|endoftext|>"],
             "dtype": "bfloat16",
             "eos_token_id": ids["<|im_end|>"],
-            **_TEXT,
+            "hidden_size": width,
+            "intermediate_size": 2 * width,
+            "num_hidden_layers": layers,
+            "num_attention_heads": width // HEAD,
+            "num_key_value_heads": width // HEAD // 2,
+            "head_dim": HEAD,
             "hidden_act": "silu",
             "initializer_range": 0.02,
             "max_position_embeddings": 32768,
@@ -194,6 +191,7 @@ def _config(ids: dict[str, int], vocabulary: int) -> dict[str, Any]:
         "video_token_id": ids["<|video_pad|>"],
         "vision_config": {
             **_VISION,
+            "out_hidden_size": width,
             "hidden_act": "gelu_pytorch_tanh",
             "initializer_range": 0.02,
             "model_type": "qwen3_vl",
@@ -220,15 +218,12 @@ def _image_processor(kind: str) -> dict[str, Any]:
     }
 
 
-def _weights(config: dict[str, Any], seed: int, scale: float) -> dict[str, torch.Tensor]:
-    """Return every tensor of the release by its name: matrices random, norms one, biases small."""
+def _weights(config: dict[str, Any], seed: int) -> dict[str, torch.Tensor]:
+    """Return every tensor of the release by its name: matrices random, norms one, biases zero.
+
+    Every layer keeps the size of what it is given, so an image moves what is said.
+    """
     generator = torch.Generator().manual_seed(seed)
-
-    def random(shape: tuple[int, ...]) -> torch.Tensor:
-        inputs = math.prod(shape[1:])
-        values = torch.randn(shape, generator=generator) * scale / math.sqrt(inputs)
-        return values.to(torch.bfloat16)
-
     tensors: dict[str, torch.Tensor] = {}
     for name, shape in _shapes(config["vision_config"], config["text_config"]).items():
         if name.endswith("bias"):
@@ -236,9 +231,10 @@ def _weights(config: dict[str, Any], seed: int, scale: float) -> dict[str, torch
         elif "norm" in name:
             tensors[name] = torch.ones(shape, dtype=torch.bfloat16)
         elif "embed" in name and len(shape) == 2:
-            tensors[name] = torch.randn(shape, generator=generator).to(torch.bfloat16) * scale
+            tensors[name] = torch.randn(shape, generator=generator).to(torch.bfloat16)
         else:
-            tensors[name] = random(shape)
+            values = torch.randn(shape, generator=generator) / math.sqrt(math.prod(shape[1:]))
+            tensors[name] = values.to(torch.bfloat16)
     return tensors
 
 

@@ -108,3 +108,14 @@ def test_who_does_not_hear_is_killed():
 
     assert process.wait(15) == 0
     assert gone(pids)
+
+
+def test_a_workers_limit_of_address_space_is_not_the_servers():
+    """The worker's is for decoding; an engine maps many times what it uses."""
+    show = "import resource; print(*resource.getrlimit(resource.RLIMIT_AS))"
+    limited = ["bash", "-c", 'ulimit -S -v 4194304; exec "$@"', "-"]
+
+    process, (soft, hard) = begin(*limited, *START, sys.executable, "-c", show)
+
+    process.wait(15)
+    assert soft == hard

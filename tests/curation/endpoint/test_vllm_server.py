@@ -9,6 +9,7 @@ from curation.endpoint.vllm_python import VARIABLE, clean_environment, find_vllm
 from curation.endpoint.vllm_server import VllmServer, last_words
 from curation.endpoint.vllm_settings import ServerSettings
 from curation.errors import ConfigError, EndpointError
+from tests.fakes.tiny_qwen_vl import write_tiny_qwen_vl
 
 BEFORE = (
     "(APIServer pid=739) WARNING 11-23 15:21:27 [system_utils.py:255] Found ulimit of 20000. This "
@@ -48,6 +49,11 @@ def test_long_words_are_cut():
     assert len(last_words(f"ValueError: {'x' * 1000}")) == 300
 
 
+@pytest.fixture
+def model(tmp_path):
+    return write_tiny_qwen_vl(tmp_path / "model")
+
+
 def program(path: Path, text: str) -> Path:
     """Write a program that stands in for the Python with vLLM, which these tests must not need."""
     path.write_text(f"#!{sys.executable}\n{text}")
@@ -55,29 +61,27 @@ def program(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_server_that_ends_at_once(tmp_path):
+def test_a_server_that_ends_at_once(tmp_path, model):
     """Its own words are in the sentence, and what to look at."""
     python = program(
         tmp_path / "python", "print('ImportError: no GPU', flush=True)\nraise SystemExit(1)"
     )
-    server = VllmServer(python, tmp_path, "m", ServerSettings(), device="cpu")
+    server = VllmServer(python, model, "m", ServerSettings(), device="cpu")
 
     with pytest.raises(EndpointError) as caught:
         server.start()
 
-    assert f"vLLM ended before it served {tmp_path}: ImportError: no GPU; check" in str(
-        caught.value
-    )
+    assert f"vLLM ended before it served {model}: ImportError: no GPU; check" in str(caught.value)
     assert not server.is_alive
 
 
-def test_a_server_that_never_answers(tmp_path):
+def test_a_server_that_never_answers(tmp_path, model):
     """After its time it is ended, and what it said last is told."""
     python = program(
         tmp_path / "python", "print('Loading', flush=True)\nimport time\ntime.sleep(600)"
     )
     settings = ServerSettings(start_timeout_s=0.5)
-    server = VllmServer(python, tmp_path, "m", settings, device="cpu")
+    server = VllmServer(python, model, "m", settings, device="cpu")
 
     with pytest.raises(
         EndpointError, match="within server.start_timeout_s = 0.5 s; its last words: Loading"
@@ -87,7 +91,7 @@ def test_a_server_that_never_answers(tmp_path):
     assert not server.is_alive
 
 
-def test_what_it_is_started_with(tmp_path):
+def test_what_it_is_started_with(tmp_path, model):
     """The key is in its environment alone; neither our Python's packages nor the hub come along."""
     seen = tmp_path / "seen"
     python = program(
@@ -95,9 +99,7 @@ def test_what_it_is_started_with(tmp_path):
         f"import os, sys\nopen({str(seen)!r}, 'w').write(repr((sys.argv, dict(os.environ))))",
     )
     settings = ServerSettings(gpu_memory_utilization=0.4, log=str(tmp_path / "logs"))
-    server = VllmServer(
-        python, tmp_path, "m", settings, device="cuda", cpus=3, options=("--x", "y")
-    )
+    server = VllmServer(python, model, "m", settings, device="cuda", cpus=3, options=("--x", "y"))
 
     with pytest.raises(EndpointError):
         server.start()
