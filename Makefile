@@ -37,7 +37,7 @@ demo-train: $(STAMP) ## Train a tiny model on the demo's snapshot, made first if
 	@$(VENV)/bin/longtail demo-train configs/train/demo.yaml
 
 test: $(STAMP) ## Run the tests that need no cluster and take seconds
-	@$(PY) -m pytest -m "not slow and not vllm" $(ARGS)
+	@$(PY) -m pytest -n auto -m "not slow and not vllm" $(ARGS)
 
 test-slow: $(STAMP) ## Run the tests that start Ray, kill processes or run whole pipelines
 	@$(PY) -m pytest -m "slow and not vllm" $(ARGS)
