@@ -18,7 +18,7 @@ VLLM_STAMP := $(VLLM_VENV)/.installed-$(shell cat $(VLLM_FILES) | cksum | cut -d
 SOURCES := benchmarks curation jobs schemas scripts stages tests training
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow vllm test-vllm check format docs lock clean
+.PHONY: help setup demo demo-train test test-slow vllm test-vllm check format docs lock clean
 .NOTPARALLEL:
 
 help: ## List the verbs
@@ -31,6 +31,10 @@ $(STAMP):
 
 demo: $(STAMP) ## Curate a demo corpus into demo/ [IMAGES=/some/folder] [RUNNER=local|ray]
 	@$(VENV)/bin/longtail demo --out demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(RUNNER),--runner "$(RUNNER)")
+
+demo-train: $(STAMP) ## Train a tiny model on the demo's snapshot, made first if missing, and judge it
+	@test -d demo/dataset/snapshots || $(MAKE) --no-print-directory demo
+	@$(VENV)/bin/longtail demo-train configs/train/demo.yaml
 
 test: $(STAMP) ## Run the tests that need no cluster and take seconds
 	@$(PY) -m pytest -m "not slow and not vllm" $(ARGS)

@@ -38,8 +38,9 @@ from curation.pixels import PixelSpec, View, views
 from curation.pixels.decode import RefusedError, decode, open_source
 from schemas.columns import IDENTITY
 from schemas.inspect import INSPECT
-from stages.aesthetic.scorers import HeuristicScorer
-from stages.aesthetic.stage import AestheticConfig, AestheticStage
+from stages.aesthetic.scorer import AestheticConfig
+from stages.aesthetic.scorers import HeuristicConfig, HeuristicScorer
+from stages.aesthetic.stage import AestheticStage
 from stages.inspect.features import measure, to_luma
 from stages.inspect.hashers import VIEW_PX, MatrixHasher
 from stages.inspect.stage import InspectConfig, InspectStage
@@ -195,7 +196,8 @@ def by_hand(paths: Paths) -> int:
         )
     table = pa.Table.from_pylist(rows, schema=INSPECT)
     good = table.filter(table["width"].is_valid())
-    HeuristicScorer().score(good.rename_columns([f"inspect.{name}" for name in good.column_names]))
+    named = good.rename_columns([f"inspect.{name}" for name in good.column_names])
+    HeuristicScorer(HeuristicConfig()).score(named)
     return len(table)
 
 

@@ -279,7 +279,7 @@ class Store:
         return {
             "" if entry == self.root else entry.removeprefix(f"{self.root}/"): {
                 "size": facts["size"],
-                **{tag: str(facts[tag]) for tag in _TAGS if facts.get(tag)},
+                **{tag: _tag(facts[tag]) for tag in _TAGS if facts.get(tag)},
             }
             for entry, facts in sorted(found.items())
         }
@@ -421,6 +421,11 @@ class Store:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _tag(value: Any) -> str:
+    """Word a time or a tag; a file system may give the same time as two types."""
+    return str(value.timestamp() if isinstance(value, dt.datetime) else value)
 
 
 def _sweep(folder: str, names: Sequence[str]) -> None:

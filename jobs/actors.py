@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,7 @@ class Call:
         task: The task.
         begin: Reference that is answered when the actor comes to the task.
         answer: Reference to its result.
+        packets: Instance -> reference to the packet that the task makes for it.
         has_begun: Whether `begin` was answered.
         since: When the actor came to it, or to what it does for it now; null while others are
             before it.
@@ -48,6 +50,7 @@ class Call:
     task: Task
     begin: Any
     answer: Any
+    packets: Mapping[str, Any] = field(default_factory=dict)
     has_begun: bool = False
     since: float | None = None
 
@@ -119,15 +122,26 @@ class Actor:
         """Whether one call more may be handed to it, which has so many already."""
         return len(self.calls) == num_calls < max(self.pool.shards_in_flight, 2)
 
-    def give(self, shared: Any, task: Task) -> None:
+    def give(self, shared: Any, task: Task, views: Any = None) -> None:
         """Hand it a task, which it begins when it has a thread for it.
+
+        Packets that it makes are objects of their own, which stay in the store of its node and
+        belong to this process: they outlive the actor.
 
         Args:
             shared: Reference to the `WorkerSpec`.
             task: The task.
+            views: Reference to a packet that holds its views.
         """
         begin = self.handle.begin.remote()
-        self.calls.append(Call(task, begin, self.handle.run.remote(shared, task)))
+        arguments = (shared, task) if views is None else (shared, task, [views])
+        if task.packs:
+            run = self.handle.run.options(num_returns=1 + len(task.packs))
+            answer, *packets = run.remote(*arguments)
+        else:
+            answer, packets = self.handle.run.remote(*arguments), []
+        made = dict(zip(task.packs, packets, strict=True))
+        self.calls.append(Call(task, begin, answer, made))
         self._come_to_calls()
 
     def answered(self, call: Call) -> Call:

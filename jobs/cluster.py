@@ -21,6 +21,7 @@ class Cluster:
         nodes: Id -> size of the living nodes.
         free: What nobody uses, on all of them together.
         startable: Nodes that may still be added.
+        store_bytes: Id -> size of the object store of the living nodes.
     """
 
     def __init__(self, limits: Mapping[str, NodeLimit]) -> None:
@@ -29,6 +30,7 @@ class Cluster:
         self.nodes: dict[str, NodeSize] = {}
         self.free = NodeSize()
         self.startable: list[NodeSize] = []
+        self.store_bytes: dict[str, int] = {}
 
     def look(self, *, anew: bool = False) -> None:
         """Ask Ray, unless it was asked a moment ago and is not to be asked anew."""
@@ -39,4 +41,9 @@ class Cluster:
         self.nodes = alive(found)
         self.free = NodeSize(free.get("CPU", 0.0), free.get("GPU", 0.0))
         self.startable, _ = startable(found, self._limits)
+        self.store_bytes = {
+            node["NodeID"]: int(node["Resources"].get("object_store_memory", 0))
+            for node in found
+            if node["Alive"]
+        }
         self._looked = time.monotonic()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import ray
 
 from curation.errors import ResourceError
 
-OBJECT_STORE_BYTES = 256 << 20
-"""Of a Ray that Longtail starts itself: only specifications and small answers pass through it."""
+_LEAST_STORE_BYTES = 256 << 20
+_MOST_STORE_BYTES = 8 << 30
+_SHARED_MEMORY = Path("/dev/shm")
+"""Where Ray keeps its object store on Linux."""
 
 
 def connect(address: str | None) -> bool:
@@ -28,7 +31,7 @@ def connect(address: str | None) -> bool:
         ray.init(
             address="local",
             include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
+            object_store_memory=object_store_bytes(),
             logging_level=logging.ERROR,
             log_to_driver=True,
             runtime_env={"env_vars": {"PYTHONPATH": _import_path()}},
@@ -40,6 +43,16 @@ def connect(address: str | None) -> bool:
         message = f"{address}: no Ray cluster answers there; check the address, or leave it out"
         raise ResourceError(message) from error
     return False
+
+
+def object_store_bytes() -> int:
+    """Return the size of the object store of a Ray that Longtail starts itself.
+
+    Specifications, small answers and the views for GPU stages pass through it: a quarter of the
+    free shared memory, within bounds. It takes memory as it fills.
+    """
+    free = shutil.disk_usage(_SHARED_MEMORY).free if _SHARED_MEMORY.exists() else 0
+    return min(max(free // 4, _LEAST_STORE_BYTES), _MOST_STORE_BYTES)
 
 
 def _import_path() -> str:

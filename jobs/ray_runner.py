@@ -9,6 +9,7 @@ only where no other had begun in the same process; lost nodes and objects are fr
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -19,12 +20,13 @@ from curation.pipeline.config import NodeLimit
 from curation.pipeline.dispatch import Dispatch
 from curation.pipeline.flight import longest_call_s
 from curation.pipeline.runner import Feed, Pool
-from curation.pipeline.tasks import TaskResult, WorkerSpec
+from curation.pipeline.tasks import CPU_POOL, Task, TaskResult, WorkerSpec
 from jobs.actors import DEATHS, Actor, Call, Failures, last_line
 from jobs.admission import admit
 from jobs.cluster import Cluster
 from jobs.connect import connect
 from jobs.pool_sizes import Demand, size_pools
+from jobs.prefetch import Prefetch
 
 DEADLINE_MARGIN_S = 30.0
 """The worker ends a task itself at its time limit; the loop ends the worker this much later, and
@@ -60,6 +62,7 @@ class RayRunner:
         self._start_timeout_s = start_timeout_s
         self._max_nodes = max_nodes or {}
         self._cluster = Cluster(self._max_nodes)
+        self._prefetch: Prefetch
         self._owns_ray = False
         self._actors: dict[str, Actor] = {}
         self._number = 0
@@ -86,6 +89,8 @@ class RayRunner:
     ) -> None:
         """Work until `dispatch` is idle and `feed` is done; see `Runner.run`."""
         shared = ray.put(spec)
+        own = [pool for pool in pools if pool.name != CPU_POOL]
+        self._prefetch = Prefetch(spec, own, lambda: self._cluster.store_bytes)
         self._size_at = 0.0
         while True:
             for task in feed.poll() if feed is not None else []:
@@ -119,7 +124,7 @@ class RayRunner:
             return
         self._size_at = now + _SIZE_S
         changes = size_pools(
-            [Demand(pool, **dispatch.count(pool.name)) for pool in pools],
+            [self._demand(pool, dispatch) for pool in pools],
             [a.member(now, self._room_made) for a in self._actors.values() if a.dead_since is None],
             self._cluster.nodes,
             self._cluster.free,
@@ -134,6 +139,16 @@ class RayRunner:
             actor = Actor.start(f"{name}-{self._number}", by_name[name])
             self._actors[actor.name] = actor
         self._check_stuck(pools, changes.stuck)
+
+    def _demand(self, pool: Pool, dispatch: Dispatch) -> Demand:
+        """Say what a pool has to do; for the CPU pool, views that are to be made count as tasks."""
+        demand = Demand(pool, **dispatch.count(pool.name))
+        if pool.name != CPU_POOL:
+            return demand
+        calls = (call for actor in self._actors.values() for call in actor.calls)
+        making = sum(1 for call in calls if not call.task.steps)
+        wanted = self._prefetch.num_wanted(dispatch)
+        return replace(demand, ready=demand.ready + wanted, running=demand.running + making)
 
     def _end_idle(self, dispatch: Dispatch) -> None:
         """End the workers that shall end and have no calls."""
@@ -167,24 +182,53 @@ class RayRunner:
         for actor in self._actors.values():
             if actor.takes_calls:
                 teams[actor.pool.name].append(actor)
+        self._prefetch.look({name: len(team) for name, team in teams.items()}, dispatch)
         for name, team in teams.items():
-            for actor in team:
-                if not actor.calls:
-                    _give(actor, shared, dispatch)
-            # Less than one for each, and somebody would wait behind one worker beside idle ones.
-            # Where several are in flight, nobody waits.
-            in_flight = max((actor.pool.shards_in_flight for actor in team), default=1)
-            plenty = len(team) if in_flight > 1 else dispatch.count(name)["ready"] - len(team)
-            for number in range(1, in_flight + 1):
-                for actor in team[: max(plenty, 0)]:
-                    if actor.has_room(number):
-                        _give(actor, shared, dispatch)
-            if team and not any(actor.calls for actor in team):
+            self._fill(team, shared, dispatch, dispatch.count(name)["ready"])
+            is_idle = bool(team) and not any(actor.calls for actor in team)
+            if is_idle and not self._prefetch.is_awaited(name):
                 # Every worker that does not rest has failed at what is left: one tries it again.
-                any(_give(actor, shared, dispatch, alone=True) for actor in team)
+                tasks = (dispatch.next(actor.name, name, alone=True) for actor in team)
+                any(self._give(a, shared, task) for a, task in zip(team, tasks, strict=True))
             for actor in team:
                 if not actor.calls and dispatch.is_benched(actor.name):
                     actor.since = time.monotonic()  # it rests, which is not idling
+
+    def _fill(self, team: Sequence[Actor], shared: Any, dispatch: Dispatch, num_ready: int) -> None:
+        for actor in team:
+            if not actor.calls:
+                num_ready -= self._give(actor, shared, self._next(actor, dispatch))
+        # Less than one for each, and somebody would wait behind one worker beside idle ones. Where
+        # several are in flight, nobody waits.
+        in_flight = max((actor.pool.shards_in_flight for actor in team), default=1)
+        plenty = len(team) if in_flight > 1 else num_ready - len(team)
+        for number in range(1, in_flight + 1):
+            for actor in team[: max(plenty, 0)]:
+                if actor.has_room(number):
+                    self._give(actor, shared, self._next(actor, dispatch))
+
+    def _next(self, actor: Actor, dispatch: Dispatch) -> Task | None:
+        """Choose what a worker does next.
+
+        GPUs wait for views rather than cores for tasks, so those come first where they are short,
+        and last where they are not.
+        """
+        name, pool, node = actor.name, actor.pool.name, actor.node
+        if self._prefetch.feeds(pool):
+            return self._prefetch.next(name, pool, node, len(actor.calls), dispatch)
+        if pool != CPU_POOL or dispatch.is_benched(name):
+            return dispatch.next(name, pool)
+        if task := self._prefetch.make(node, dispatch, urgent=True):
+            return task
+        if task := dispatch.next(name, pool):
+            return self._prefetch.packing(task, node, dispatch)
+        return self._prefetch.make(node, dispatch, urgent=False)
+
+    def _give(self, actor: Actor, shared: Any, task: Task | None) -> bool:
+        """Hand a worker a task, if there is one for it; say whether there was."""
+        if task is not None:
+            actor.give(shared, task, self._prefetch.reference(task))
+        return task is not None
 
     def _wait(self, dispatch: Dispatch) -> None:
         """Wait a moment for an answer or a start, and take in all that have come."""
@@ -233,12 +277,12 @@ class RayRunner:
             self._failures.begun(actor.pool)
 
     def _take_answer(self, actor: Actor, call: Call, dispatch: Dispatch) -> None:
-        key = call.task.key
         try:
             result: TaskResult = ray.get(call.answer)
         except RayTaskError as error:  # a bug of ours: the worker turns all else into results
-            actor.answered(call)
-            dispatch.died(key, actor.name, "exception", last_line(error))
+            self._ended(actor, call)
+            if call.task.steps:
+                dispatch.died(call.task.key, actor.name, "exception", last_line(error))
         except ActorUnavailableError:
             actor.end()  # it may still run: no task may be done twice at once
             actor.died(_SILENCE_S, "crashed", "the worker could not be reached")
@@ -247,11 +291,20 @@ class RayRunner:
         except DEATHS:
             actor.died(_VERDICT_S, "crashed", "the worker's process died")
         except RayError as error:  # the specification's object went with its node
-            actor.answered(call)
-            dispatch.lost(key, actor.name, last_line(error))
+            self._ended(actor, call)
+            if call.task.steps:
+                dispatch.lost(call.task.key, actor.name, last_line(error))
         else:
-            actor.answered(call)
-            dispatch.finished(key, result, actor.name)
+            self._ended(actor, call, result.packed)
+            if self._prefetch.feeds(actor.pool.name) and not result.hindrance:
+                result = replace(result, is_fed=bool(result.is_fed))
+            if call.task.steps:
+                dispatch.finished(call.task.key, result, actor.name)
+
+    def _ended(self, actor: Actor, call: Call, packed: Sequence[str] = ()) -> None:
+        """Take a call off its worker; what it packed is for others to see."""
+        actor.answered(call)
+        self._prefetch.ended(call.task, {name: call.packets[name] for name in packed})
 
     # Deaths ------------------------------------------------------------------------------------
 
@@ -283,22 +336,26 @@ class RayRunner:
             actor.end()
             dispatch.left(actor.name)
             self._size_at = 0.0
-            begun = [call.task.key for call in actor.calls if call.has_begun]
-            for call in reversed(actor.calls):
-                if not call.has_begun:
-                    dispatch.unstarted(call.task.key)
-            if not node_lives:
-                for key in reversed(begun):
-                    dispatch.lost(key, actor.name, f"node {actor.node[:12]} was lost")
-            elif begun:
-                dispatch.died_with(begun, actor.name, actor.code, actor.reason)
-            else:
+            if actor.calls:
+                self._clear(actor, dispatch, node_lives=node_lives)
+            elif node_lives:
                 self._failures.add(actor, None, actor.reason)
 
-
-def _give(actor: Actor, shared: Any, dispatch: Dispatch, *, alone: bool = False) -> bool:
-    """Hand a worker a task, if there is one for it; say whether there was."""
-    task = dispatch.next(actor.name, actor.pool.name, alone=alone)
-    if task is not None:
-        actor.give(shared, task)
-    return task is not None
+    def _clear(self, actor: Actor, dispatch: Dispatch, *, node_lives: bool) -> None:
+        """Say what becomes of the calls of a worker that is no more."""
+        begun = [call for call in actor.calls if call.has_begun]
+        for call in reversed(actor.calls):
+            if not call.has_begun:
+                self._prefetch.unstarted(call.task)
+                if call.task.steps:
+                    dispatch.unstarted(call.task.key)
+        for call in begun:
+            self._prefetch.ended(call.task, {})
+        keys = [call.task.key for call in begun if call.task.steps]
+        if not node_lives:
+            for key in reversed(keys):
+                dispatch.lost(key, actor.name, f"node {actor.node[:12]} was lost")
+        elif keys:
+            dispatch.died_with(keys, actor.name, actor.code, actor.reason)
+        elif not begun:
+            self._failures.add(actor, None, actor.reason)

@@ -1,11 +1,22 @@
 """The Ray actor around a supervised child process."""
 
+import logging
+import os
+from dataclasses import replace
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from curation.pipeline.flight import make_worker
-from curation.pipeline.tasks import Task, TaskResult, WorkerSpec
+from curation.pipeline.packet import packet_array, packet_file
+from curation.pipeline.tasks import Task, WorkerSpec
+
+_FETCH_S = 20.0
+"""Time that a packet may take from one node to another. Of a node that was lost, Ray says so only
+after half a minute; decoding takes less."""
+
+log = logging.getLogger("longtail.worker")
 
 
 class Worker:
@@ -33,9 +44,44 @@ class Worker:
     def begin(self) -> None:
         """Answer when there is a thread for the next call: where there is one, after the last."""
 
-    def run(self, spec: WorkerSpec, task: Task) -> TaskResult:
-        """Do one task."""
-        return self._worker.run(spec, task)
+    def run(self, spec: WorkerSpec, task: Task, views: Any = None) -> Any:
+        """Do one task.
+
+        Args:
+            spec: How.
+            task: What.
+            views: The reference to a packet with the views of the task's only step, in a list, so
+                that Ray leaves it to us: where the packet was lost, the worker makes its own.
+
+        Returns:
+            The result; if the task packs views, with the packets behind it, null for what failed.
+        """
+        packet = fetch(views[0]) if views else None
+        packets = {} if packet is None else {task.steps[0]: packet}
+        try:
+            result = self._worker.run(spec, task, packets)
+        finally:
+            for descriptor in packets.values():
+                os.close(descriptor)
+        if packets:
+            result = replace(result, is_fed=True)
+        if not task.packs:
+            return result
+        made: list[Any] = [None] * len(task.packs)
+        for name, descriptor in result.packets.items():
+            made[task.packs.index(name)] = packet_array(descriptor)
+            os.close(descriptor)
+        return replace(result, packets={}, packed=tuple(result.packets)), *made
+
+
+def fetch(reference: Any) -> int | None:
+    """Return the descriptor of a packet in the object store, or null where it cannot be had."""
+    try:
+        return packet_file(ray.get(reference, timeout=_FETCH_S))
+    except RayError as error:  # its node was lost, or the network is slow
+        why = str(error).partition("\n")[0]
+        log.warning("a packet is not to be had, the images are decoded here: %s", why)
+        return None
 
 
 WorkerActor: Any = ray.remote(max_restarts=0, max_task_retries=0)(Worker)

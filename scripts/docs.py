@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from curation.cli import longtail
-from curation.pipeline.stage import FittedStage, RelationStage, Stage
+from curation.pipeline.stage import RelationStage, Stage, is_fitted
 from stages.registry import STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +42,7 @@ FILES = {
     "SECURITY.md": "how to report a vulnerability",
     "pyproject.toml": "dependencies, and the settings of every tool",
     "ray_cluster.yaml": "a cluster for `ray up`",
+    "requirements-vllm.lock": "the same for the environment of vLLM, which has its own",
     "requirements.lock": "the versions that are tested, to the last digit",
 }
 _PART = re.compile(r"(<!-- generated: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -103,7 +104,7 @@ def stage_table() -> str:
 def _stage_row(name: str, stage_type: type[Stage[Any]]) -> str:
     stage = stage_type(stage_type.parse({}, name))
     kind = "row by row"
-    if issubclass(stage_type, FittedStage):
+    if is_fitted(stage):
         kind = "fitted"
     elif issubclass(stage_type, RelationStage):
         kind = "whole dataset"

@@ -7,6 +7,7 @@ from typing import Any
 
 from curation.pipeline.stage import Stage
 from stages.aesthetic.stage import AestheticStage
+from stages.attributes.stage import AttributesStage
 from stages.caption.stage import CaptionStage
 from stages.categorize.stage import CategorizeStage
 from stages.dedup.stage import DedupStage
@@ -17,6 +18,7 @@ from stages.thumbnail.stage import ThumbnailStage
 
 STAGES: dict[str, type[Stage[Any]]] = {
     "aesthetic": AestheticStage,
+    "attributes": AttributesStage,
     "caption": CaptionStage,
     "categorize": CategorizeStage,
     "dedup": DedupStage,

@@ -9,10 +9,14 @@ from collections.abc import Sequence
 
 import click
 
+from curation.cli.calibrate import calibrate
+from curation.cli.cascade import cascade
+from curation.cli.categories import categories
 from curation.cli.compact import compact
 from curation.cli.completion import completion
 from curation.cli.dataset import ls, show
 from curation.cli.demo import demo_corpus
+from curation.cli.demo_train import demo_train
 from curation.cli.demonstration import demo
 from curation.cli.doctor import doctor
 from curation.cli.forget import forget
@@ -24,6 +28,7 @@ from curation.cli.sample import sample
 from curation.cli.search import search
 from curation.cli.snapshot import snapshot
 from curation.cli.sql import sql
+from curation.cli.train import export, generate, train
 from curation.errors import LongtailError
 
 INTERRUPTED = 130
@@ -66,16 +71,23 @@ for command in (
     show,
     sql,
     search,
+    calibrate,
     snapshot,
     sample,
     report,
+    cascade,
     forget,
     gc,
+    categories,
     compact,
     models,
+    train,
+    generate,
+    export,
     doctor,
     demo_corpus,
     demo,
+    demo_train,
     completion,
 ):
     longtail.add_command(command)

@@ -116,7 +116,7 @@ def _runs(instance: Instance) -> Check:
     else:
         workers = f"{least} workers" if least == most else f"{least} to {most} workers"
     if not needs.gpus:
-        found = f"{what}, on the CPU: {workers}, {needs.cpus:g} cores each"
+        found = f"{what}, on the CPU: {workers}, {needs.cpus:g} CPU each"
         return Check(subject, "ok", found)
     found = f"{what}, on GPUs: {workers}, {needs.gpus:g} GPU each"
     if lacking := _without_cuda():
@@ -194,5 +194,5 @@ def _stage(
 
 def _trouble(subject: str, message: str) -> Check:
     """Take a sentence apart into what was found and what to do."""
-    found, _, advice = message.rpartition("; ")
-    return Check(subject, "wrong", found or advice, advice if found else _SEE)
+    found, _, advice = message.partition("; ")
+    return Check(subject, "wrong", found, advice or _SEE)

@@ -5,11 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from curation.pipeline.messages import Reply, Request
+from curation.pipeline.messages import Reply, Request, receive_packets, send_packets
 from curation.pipeline.progress import Progress
+from curation.pipeline.tasks import TaskResult
 
 ENVIRONMENT = {
     # One thread for each numerical library: decisions must not depend on the number of cores, and
@@ -83,6 +85,7 @@ class ChildProcess:
     def send(self, request: Request) -> None:
         """Ask for something; `OSError` where nobody listens."""
         self._connection.send(request)
+        send_packets(self._connection, request.packets)
 
     def receive(self, timeout_s: float, other: int | None = None) -> Reply | None:
         """Return its next word, or null after `timeout_s`.
@@ -100,6 +103,9 @@ class ChildProcess:
         if self._connection not in wait(waited, timeout_s):
             return None
         reply: Reply = self._connection.recv()
+        if isinstance(reply.answer, TaskResult) and reply.answer.packets:
+            packets = receive_packets(self._connection, reply.answer.packets)
+            reply = replace(reply, answer=replace(reply.answer, packets=packets))
         return reply
 
     def kill(self) -> None:

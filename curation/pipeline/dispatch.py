@@ -107,6 +107,8 @@ class Dispatch:
         self._ready: dict[str, ReadyTasks] = {}
         self._running: dict[str, Entry] = {}
         self._ended: set[str] = set()
+        self._open: dict[str, Entry] = {}
+        self._open_shards: Counter[tuple[str, int | None]] = Counter()
         self._blocks: dict[str, list[Entry]] = {}
         self._num_waiting: Counter[str] = Counter()
         self._num_running: Counter[str] = Counter()
@@ -121,6 +123,8 @@ class Dispatch:
     def add(self, task: Task) -> None:
         """Take in a task; it waits until every task that it names in `after` has ended."""
         entry = Entry(task, task.steps)
+        self._open[task.key] = entry
+        self._open_shards[task.pool, task.shard] += 1
         for step in task.steps:
             self.due[step] += task.num_rows
         blockers = set(task.after) - self._ended
@@ -132,18 +136,25 @@ class Dispatch:
             self._blocks.setdefault(key, []).append(entry)
         self._num_waiting[task.pool] += 1
 
-    def next(self, worker: str, pool: str, *, alone: bool = False) -> Task | None:
+    def next(
+        self, worker: str, pool: str, *, alone: bool = False, key: str | None = None
+    ) -> Task | None:
         """Hand out the next task of `pool`; nothing to a worker that rests, or avoids what is left.
 
         Args:
             worker: Who asks.
             pool: The pool that the worker belongs to.
             alone: There is no other worker, so one that failed at a task may try it again.
+            key: Hand out this task or none, instead of the first.
         """
         queue = self._ready.get(pool)
         if queue is None or self.is_benched(worker) or worker in self._taken:
             return None
-        entry = queue.take(worker, alone=alone, busy=self._in_hand[worker] > 0)
+        busy = self._in_hand[worker] > 0
+        if key is None:
+            entry = queue.take(worker, alone=alone, busy=busy)
+        else:
+            entry = queue.take_key(key, worker, busy=busy)
         if entry is None:
             return None
         entry.worker = worker
@@ -154,6 +165,27 @@ class Dispatch:
         self._running[entry.task.key] = entry
         self._num_running[pool] += 1
         return replace(entry.task, steps=entry.steps, is_alone=entry.is_alone)
+
+    def ahead(self, pool: str, number: int) -> list[Task]:
+        """Return the tasks that `next` would hand out first, at most `number`."""
+        queue = self._ready.get(pool)
+        return [] if queue is None else queue.ahead(number)
+
+    def is_open(self, key: str) -> bool:
+        """Say whether a task was added and has not ended."""
+        return key in self._open
+
+    def is_shard_open(self, pool: str, shard: int | None) -> bool:
+        """Say whether a pool has tasks of a shard that have not ended."""
+        return self._open_shards[pool, shard] > 0
+
+    def follows(self, key: str, before: str) -> bool:
+        """Say whether a task is ready, or will be once the task `before` has ended."""
+        entry = self._open.get(key)
+        if entry is None or key in self._running:
+            return False
+        is_last = entry.num_blockers == 1 and before in entry.task.after
+        return not entry.num_blockers or (is_last and before in self._open)
 
     def is_benched(self, worker: str) -> bool:
         """Say whether a worker was hindered and rests: it is not idle for want of tasks."""
@@ -361,6 +393,8 @@ class Dispatch:
 
     def _end(self, task: Task) -> None:
         self._ended.add(task.key)
+        if self._open.pop(task.key, None) is not None:
+            self._open_shards[task.pool, task.shard] -= 1
         for entry in self._blocks.pop(task.key, ()):
             entry.num_blockers -= 1
             if not entry.num_blockers:

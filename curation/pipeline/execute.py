@@ -5,8 +5,9 @@ the stages run one after the other, and only their own small columns are kept. N
 written before the whole shard is through it.
 """
 
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,7 +21,8 @@ from curation.pipeline import fit, relation
 from curation.pipeline.ingest_step import ingest_shard
 from curation.pipeline.instances import Instance
 from curation.pipeline.loaded import LoadedStages
-from curation.pipeline.progress import BEGINNING, Progress
+from curation.pipeline.packet import Packet, PacketWriter
+from curation.pipeline.progress import BEGINNING, PIXELS, Progress
 from curation.pipeline.shard_step import (
     IDENTITY_NAMES,
     ShardStep,
@@ -29,11 +31,24 @@ from curation.pipeline.shard_step import (
     live,
     write_step,
 )
-from curation.pipeline.slices import Marks, Views, decode, image_slices, slice_rows, view_of
+from curation.pipeline.slices import (
+    Marks,
+    Views,
+    decode,
+    image_slices,
+    packed_views,
+    slice_rows,
+    view_of,
+)
 from curation.pipeline.stage import Shard, Stage, run_stage, with_identity
 from curation.pipeline.tasks import StepResult, Task, TaskResult, WorkerSpec
 from curation.pipeline.trouble import Trouble
 from schemas import dataset as paths
+
+log = logging.getLogger("longtail.worker")
+
+_Packing = dict[str, tuple[int, PacketWriter]]
+"""Instance -> the place of its specification among those of the task, and who takes the views."""
 
 
 class Executor:
@@ -54,7 +69,13 @@ class Executor:
         self.loaded = LoadedStages() if loaded is None else loaded
         self._trouble = Trouble()
 
-    def run(self, task: Task, marks: Marks, only_row: int | None = None) -> TaskResult:
+    def run(
+        self,
+        task: Task,
+        marks: Marks,
+        only_row: int | None = None,
+        packets: Mapping[str, int] | None = None,
+    ) -> TaskResult:
         """Do `task` and write its files.
 
         Args:
@@ -62,11 +83,12 @@ class Executor:
             marks: Rows that must not be touched again.
             only_row: Work on this row alone and write no step, to find out whether the row by
                 itself crashes, times out or runs out of memory.
+            packets: Instance -> descriptor of a packet that holds its views.
         """
         started = time.perf_counter()
         self._trouble = Trouble()
         if task.kind == "shard":
-            result = self._run_shard(task, marks, only_row)
+            result = self._run_shard(task, marks, only_row, packets or {})
         else:
             self.progress.at(0)
             result = TaskResult({task.steps[0]: self._run_whole(task)})
@@ -95,7 +117,9 @@ class Executor:
 
     # Shards ------------------------------------------------------------------------------------
 
-    def _run_shard(self, task: Task, marks: Marks, only_row: int | None) -> TaskResult:
+    def _run_shard(
+        self, task: Task, marks: Marks, only_row: int | None, packets: Mapping[str, int]
+    ) -> TaskResult:
         assert task.shard is not None
         results: dict[str, StepResult] = {}
         images: pa.Table | None = None
@@ -105,29 +129,37 @@ class Executor:
             if results[paths.IMAGES].status != "done":
                 skipped = {s: StepResult("skipped") for s in task.steps if s not in results}
                 return TaskResult({**results, **skipped})
-        steps = self._set_up(task, results)
+        steps = self._set_up(task, results, packets)
+        packing = self._begin_packing(task)
         decode_seconds = 0.0
         num_rows = 0
         inputs = self._read_inputs(task.shard, steps)
-        if wanting := live(steps):
+        wanting = live(steps)
+        if wanting or packing:
             try:
-                self.progress.at(wanting[0].index)
-                columns, rows = image_columns(wanting), slice_rows(self._specs)
+                self.progress.at(wanting[0].index if wanting else PIXELS)
+                columns = image_columns(wanting, seen=_is_seen(wanting, packing))
+                rows = slice_rows(self._specs)
                 for part in image_slices(self.dataset, task.shard, images, columns, rows, only_row):
                     num_rows += len(part)
-                    decode_seconds += self._run_slice(task.shard, part, inputs, steps, marks)
-                    if not live(steps):
+                    decode_seconds += self._run_slice(
+                        task.shard, part, inputs, steps, marks, packing
+                    )
+                    if not live(steps) and not packing:
                         break
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 (becomes a charge against the first)
                 self._charge_first(live(steps), task, error)
+                _drop(packing)
         if only_row is not None:
             results |= {step.instance.name: StepResult("skipped") for step in steps}
+            _drop(packing)
         else:
             results |= self._finish(task.shard, steps, num_rows)
         self.progress.at(len(task.steps))
-        return TaskResult(results, decode_seconds=decode_seconds)
+        made = {name: writer.finish() for name, (_, writer) in packing.items()}
+        return TaskResult(results, decode_seconds=decode_seconds, packets=made)
 
     def _ingest(self, task: Task, shard: int) -> tuple[pa.Table | None, StepResult]:
         assert task.work_list is not None
@@ -140,7 +172,10 @@ class Executor:
             return None, self._trouble.result(paths.IMAGES, task.name, error)
 
     def _charge_first(self, steps: Sequence[ShardStep], task: Task, error: Exception) -> None:
-        """Charge trouble with the images, which all steps need, to the first of them."""
+        """Charge trouble with the images, which all steps need, to the first of them.
+
+        Where there is none, only views were to be packed: who wants them meets the same trouble.
+        """
         for step in steps:
             step.failure = StepResult("skipped")
         for step in steps[:1]:
@@ -148,7 +183,9 @@ class Executor:
             file = paths.images_path(task.shard)
             step.failure = self._trouble.result(step.instance.name, task.name, error, file)
 
-    def _set_up(self, task: Task, results: dict[str, StepResult]) -> list[ShardStep]:
+    def _set_up(
+        self, task: Task, results: dict[str, StepResult], packets: Mapping[str, int]
+    ) -> list[ShardStep]:
         steps: list[ShardStep] = []
         specs: list[pixels.PixelSpec] = []
         for index, name in enumerate(task.steps):
@@ -167,12 +204,22 @@ class Executor:
                 results[name] = self._trouble.of_setup(name, error)
                 continue
             spec = loaded.stage.pixels()
-            if spec is not None and spec not in specs:
-                specs.append(spec)
-            position = specs.index(spec) if spec is not None else None
-            steps.append(ShardStep(index, instance, loaded, position))
+            if spec is None or name in packets:
+                position = None
+            else:
+                position = _place(specs, spec)
+            packet = Packet(packets[name]) if name in packets else None
+            steps.append(ShardStep(index, instance, loaded, position, packet))
         self._specs = specs
         return steps
+
+    def _begin_packing(self, task: Task) -> _Packing:
+        packing: _Packing = {}
+        for name in task.packs:
+            spec = self.spec.instance(name).make().pixels()
+            assert spec is not None
+            packing[name] = (_place(self._specs, spec), PacketWriter())
+        return packing
 
     def _make(self, instance: Instance) -> Stage[Any]:
         artifact = None
@@ -216,14 +263,15 @@ class Executor:
         inputs: Mapping[str, pa.Table],
         steps: Sequence[ShardStep],
         marks: Marks,
+        packing: _Packing,
     ) -> float:
         started = time.perf_counter()
         identity = images.select(IDENTITY_NAMES)
-        is_seen = any(step.spec is not None for step in live(steps))
         views: Views = []
-        if is_seen:
+        if _is_seen(live(steps), packing):
             protocols = reading_protocols(self.spec.source)
             views = decode(images, self._specs, protocols, marks, self.progress)
+        _pack(packing, images, views)
         decode_seconds = time.perf_counter() - started
         done: dict[str, pa.Table] = {}
         for step in live(steps):
@@ -237,7 +285,7 @@ class Executor:
                 part = Shard(
                     shard,
                     table,
-                    None if step.spec is None else view_of(views, step.spec),
+                    _views_of(step, views, images),
                     self.progress.row,
                 )
                 own = {row: text for (index, row), text in marks.items() if index == step.index}
@@ -283,3 +331,38 @@ class Executor:
             if not is_own:
                 elsewhere.add(name)
         return results
+
+
+def _place(specs: list[pixels.PixelSpec], spec: pixels.PixelSpec) -> int:
+    """Return where a specification stands among those of the task, the last if it is new."""
+    if spec not in specs:
+        specs.append(spec)
+    return specs.index(spec)
+
+
+def _is_seen(steps: Sequence[ShardStep], packing: _Packing) -> bool:
+    return bool(packing) or any(step.spec is not None for step in steps)
+
+
+def _views_of(
+    step: ShardStep, views: Views, images: pa.Table
+) -> Callable[[int], pixels.View | str] | None:
+    if step.packet is not None:
+        return packed_views(step.packet, images, step.instance.name)
+    return None if step.spec is None else view_of(views, step.spec)
+
+
+def _pack(packing: _Packing, images: pa.Table, views: Views) -> None:
+    """Pack the views of a slice; without memory for that, whoever wants them makes them himself."""
+    try:
+        for position, writer in packing.values():
+            writer.add(images["image_id"].to_pylist(), [row[position] for row in views])
+    except OSError as error:
+        log.warning("views are not packed: %s", error)
+        _drop(packing)
+
+
+def _drop(packing: _Packing) -> None:
+    for _, writer in packing.values():
+        writer.drop()
+    packing.clear()

@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -35,7 +36,9 @@ log = logging.getLogger("longtail.worker")
 class Worker(Protocol):
     """Runs tasks, whatever happens to the child that does them."""
 
-    def run(self, spec: WorkerSpec, task: Task) -> TaskResult:
+    def run(
+        self, spec: WorkerSpec, task: Task, packets: Mapping[str, int] | None = None
+    ) -> TaskResult:
         """Do a task; `WorkerStoppedError` where `kill` was called."""
 
     def close(self) -> None:
@@ -73,6 +76,7 @@ class _Call:
     Attributes:
         spec: How to do it.
         task: The task.
+        packets: Its views.
         done: Its result.
         is_alone: Whether nothing else may be in hand while it runs.
         deadline: When its time in company is over.
@@ -82,6 +86,7 @@ class _Call:
 
     spec: WorkerSpec
     task: Task
+    packets: Mapping[str, int]
     done: Future[TaskResult] = field(default_factory=Future)
     is_alone: bool = False
     deadline: float = 0.0
@@ -115,13 +120,15 @@ class Flight:
         self._thread = threading.Thread(target=self._serve, name="flight", daemon=True)
         self._thread.start()
 
-    def run(self, spec: WorkerSpec, task: Task) -> TaskResult:
+    def run(
+        self, spec: WorkerSpec, task: Task, packets: Mapping[str, int] | None = None
+    ) -> TaskResult:
         """Do a task, beside those of other threads; see `ShardWorker.run`.
 
         Raises:
             WorkerStoppedError: `kill` was called.
         """
-        call = _Call(spec, task, is_alone=task.is_alone or task.kind != "shard")
+        call = _Call(spec, task, packets or {}, is_alone=task.is_alone or task.kind != "shard")
         with self._lock:
             if self._end is not None:
                 raise WorkerStoppedError from self._end
@@ -153,7 +160,7 @@ class Flight:
             while self._take(wait=not self._waiting):
                 if self._waiting[0].is_alone:
                     call = self._waiting[0]
-                    self._answer(call, self._worker.run(call.spec, call.task))
+                    self._answer(call, self._worker.run(call.spec, call.task, call.packets))
                     self._waiting.popleft()
                 else:
                     self._fly()
@@ -212,7 +219,9 @@ class Flight:
                 call.changed = time.monotonic()
                 call.deadline = call.changed + self._num_slots * call.spec.task_timeout_s
                 child.slots[number].at(len(call.task.steps), BEGINNING)
-                self._worker.send(call.spec, Request(None, call.task, {}, slot=number))
+                self._worker.send(
+                    call.spec, Request(None, call.task, {}, None, number, call.packets)
+                )
 
     def _listen(self, child: ChildProcess) -> None:
         """Take in a word of the child, if there is one before long.

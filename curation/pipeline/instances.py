@@ -12,7 +12,14 @@ from curation.config import Config, nearest, validate
 from curation.errors import ConfigError
 from curation.fingerprint import Meaning, base_meaning
 from curation.pipeline.config import Device, PipelineConfig, RunSettings
-from curation.pipeline.stage import Execution, FittedStage, RelationStage, Resources, Stage
+from curation.pipeline.stage import (
+    Execution,
+    FittedStage,
+    RelationStage,
+    Resources,
+    Stage,
+    is_fitted,
+)
 from schemas import dataset as layout
 from schemas.columns import IDENTITY, column_version
 from schemas.images import IMAGES
@@ -70,8 +77,8 @@ class Instance:
 
     @property
     def is_fitted(self) -> bool:
-        """Whether the stage needs an artefact."""
-        return issubclass(self.stage_type, FittedStage)
+        """Whether the stage, as configured, needs an artefact."""
+        return is_fitted(self.stage_type(self.config))
 
     @property
     def is_relation(self) -> bool:
@@ -84,6 +91,7 @@ class Instance:
         stage.execution = self.execution
         stage.facts = self.facts
         stage.upstream = {logical: i.make() for logical, i in self.upstream.items()}
+        stage.read_meanings = {} if self.meaning is None else self.meaning.reads
         return stage
 
     def disk_schema(self) -> pa.Schema:
@@ -206,7 +214,7 @@ class _Draft:
     def reads(self) -> tuple[str, ...]:
         stage = self.make()
         reads = list(stage.reads())
-        if isinstance(stage, FittedStage):
+        if isinstance(stage, FittedStage) and stage.needs_fit():
             reads.extend(name for name in stage.fit_reads() if name not in reads)
         if stage.pixels() is not None and "images.image_bytes" not in reads:
             reads.append("images.image_bytes")
@@ -234,14 +242,13 @@ def _draft(name: str, value: Mapping[str, Any] | None, registry: Registry) -> _D
     if not isinstance(inputs, dict) or not all(isinstance(v, str) for v in inputs.values()):
         message = f"{where}.inputs: expected STAGE: INSTANCE pairs, found {inputs!r}"
         raise ConfigError(message)
+    parsed = stage_type.parse(value, where)
     artifact = own.get("artifact")
-    if artifact is not None and not (
-        issubclass(stage_type, FittedStage) and isinstance(artifact, str)
-    ):
+    if artifact is not None and not (is_fitted(stage_type(parsed)) and isinstance(artifact, str)):
         message = f"{where}.artifact: only a fitted stage takes one, as the digest of a fit"
         raise ConfigError(message)
     run = validate(RunSettings, own.get("run") or {}, f"{where}.run")
-    return _Draft(name, stage_type, stage_type.parse(value, where), inputs, run, artifact)
+    return _Draft(name, stage_type, parsed, inputs, run, artifact)
 
 
 def _running(draft: _Draft, device: Device) -> tuple[Resources, Execution]:
@@ -388,7 +395,7 @@ def _meaning(
         reads=reads,
     )
     artifact = draft.artifact
-    if issubclass(draft.stage_type, FittedStage) and artifact is None:
+    if is_fitted(stage) and artifact is None:
         artifact = find_pin(meaning.fit_key())
         meaning = Meaning(**{**meaning.__dict__, "artifact": artifact})
     return meaning, artifact

@@ -1,6 +1,6 @@
 """Makes the plan: looks at a dataset once and says what is missing, and what makes it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from curation.dataset import Dataset
@@ -12,9 +12,9 @@ from curation.pipeline.instances import Instance
 from curation.pipeline.plan import Plan, State, StepPlan
 from curation.pipeline.quarantine import quarantined
 from curation.pipeline.relation import has_groups
-from curation.pipeline.shard_tasks import ListedShard, listed_in, shard_tasks
+from curation.pipeline.shard_tasks import ListedShard, has_own_pool, listed_in, shard_tasks
 from curation.pipeline.stage import FittedStage
-from curation.pipeline.tasks import INGEST_FINGERPRINT, Task, shard_name
+from curation.pipeline.tasks import CPU_POOL, INGEST_FINGERPRINT, Task, shard_name
 from schemas import dataset as paths
 
 _Fit = Literal["due", "later", "no rows", "given up"]
@@ -260,7 +260,8 @@ class Planner:
             if _waits_for_own_fit(instance):
                 if self._fit_of(instance) == "due":
                     name = self._fit_name(instance)
-                    tasks.append(Task("fit", name, (instance.name,), num_rows=num_rows))
+                    pool = _fit_pool(instance, self._by_name)
+                    tasks.append(Task("fit", name, (instance.name,), pool=pool, num_rows=num_rows))
             elif instance.is_relation and instance.meaning is not None:
                 due = self._inputs_complete(instance) and not self._given_up_tasks(instance)
                 tasks.extend(self._relation_tasks(instance) if due else ())
@@ -269,6 +270,16 @@ class Planner:
 
 def _waits_for_own_fit(instance: Instance) -> bool:
     return instance.is_fitted and instance.meaning is not None and instance.artifact is None
+
+
+def _fit_pool(instance: Instance, instances: Mapping[str, Instance]) -> str:
+    """Return the pool of the stage that the fit is done with, if it has one of its own."""
+    stage = instance.make()
+    assert isinstance(stage, FittedStage)
+    logical = stage.fit_with()
+    if logical is None or not has_own_pool(instances[instance.inputs[logical]]):
+        return CPU_POOL
+    return instance.inputs[logical]
 
 
 def _fit_reads(instance: Instance) -> tuple[str, ...]:

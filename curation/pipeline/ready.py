@@ -1,7 +1,9 @@
 """The tasks of one pool that may be handed out, in order, each with the workers that it avoids."""
 
+import heapq
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import islice
 
 from curation.pipeline.tasks import Task
 
@@ -50,6 +52,7 @@ class ReadyTasks:
 
     def __init__(self) -> None:
         self._lines: dict[tuple[frozenset[str], bool], OrderedDict[int, Entry]] = {}
+        self._places: dict[str, tuple[tuple[frozenset[str], bool], int]] = {}
         self._front = 0
         self._back = 0
 
@@ -60,6 +63,7 @@ class ReadyTasks:
         """Let an entry come last."""
         self._back += 1
         self._lines.setdefault(entry.line, OrderedDict())[self._back] = entry
+        self._places[entry.task.key] = entry.line, self._back
 
     def put_first(self, entry: Entry) -> None:
         """Let an entry come first."""
@@ -67,6 +71,7 @@ class ReadyTasks:
         line = self._lines.setdefault(entry.line, OrderedDict())
         line[self._front] = entry
         line.move_to_end(self._front, last=False)
+        self._places[entry.task.key] = entry.line, self._front
 
     def take(self, worker: str, *, alone: bool, busy: bool = False) -> Entry | None:
         """Remove and return the first entry that `worker` need not avoid.
@@ -84,8 +89,26 @@ class ReadyTasks:
         if not firsts:
             return None
         place = min(firsts)
-        line = firsts[place]
+        return self._remove(firsts[place], place)
+
+    def take_key(self, key: str, worker: str, *, busy: bool = False) -> Entry | None:
+        """Remove and return the entry of one task, unless `worker` must avoid it; see `take`."""
+        if key not in self._places:
+            return None
+        line, place = self._places[key]
+        if worker in line[0] or (busy and line[1]):
+            return None
+        return self._remove(line, place)
+
+    def ahead(self, number: int) -> list[Task]:
+        """Return the first tasks, at most `number`."""
+        lines = (islice(entries.items(), number) for entries in self._lines.values())
+        first = heapq.merge(*lines, key=lambda item: item[0])
+        return [entry.task for _, entry in islice(first, number)]
+
+    def _remove(self, line: tuple[frozenset[str], bool], place: int) -> Entry:
         entry = self._lines[line].pop(place)
         if not self._lines[line]:
             del self._lines[line]
+        del self._places[entry.task.key]
         return entry

@@ -12,6 +12,7 @@ from curation.fingerprint import pretty_json
 from curation.ingest.load import LOAD_COLUMNS
 from curation.pipeline.instances import Instance
 from curation.pipeline.loaded import LoadedStage
+from curation.pipeline.packet import Packet
 from curation.pipeline.stage import ERROR, Stage
 from curation.pipeline.standing import create_or_stand
 from curation.pipeline.tasks import StepResult
@@ -31,6 +32,7 @@ class ShardStep:
         instance: The instance.
         loaded: The stage, set up.
         spec: Which of the task's views it sees; null for none.
+        packet: Where its views are instead, made elsewhere; null for none.
         parts: What it made of each slice so far.
         seconds: Time spent in it so far.
         failure: Why it will not be done in this try; null while it goes on.
@@ -40,6 +42,7 @@ class ShardStep:
     instance: Instance
     loaded: LoadedStage
     spec: int | None
+    packet: Packet | None = None
     parts: list[pa.Table] = field(default_factory=list)
     seconds: float = 0.0
     failure: StepResult | None = None
@@ -63,10 +66,15 @@ def live(steps: Sequence[ShardStep]) -> list[ShardStep]:
     return [step for step in steps if step.failure is None]
 
 
-def image_columns(steps: Sequence[ShardStep]) -> list[str]:
-    """Return the columns of an image shard that some steps want, in its order."""
+def image_columns(steps: Sequence[ShardStep], *, seen: bool) -> list[str]:
+    """Return the columns of an image shard that some steps want, in its order.
+
+    Args:
+        steps: The steps.
+        seen: Whether the images are to be decoded.
+    """
     wanted = set(IDENTITY_NAMES)
-    if any(step.spec is not None for step in steps):
+    if seen:
         wanted |= set(LOAD_COLUMNS)
     for step in steps:
         wanted |= {column for _, owner, column in step.sources() if owner == paths.IMAGES}

@@ -7,7 +7,9 @@ import pyarrow.parquet as pq
 
 from curation import pixels
 from curation.dataset import Dataset
+from curation.errors import ContractError
 from curation.ingest.load import load_bytes
+from curation.pipeline.packet import Packet
 from curation.pipeline.progress import OUTSIDE, PIXELS, Progress
 from curation.tables import IMAGE_ROW_GROUP, from_parquet
 from schemas import dataset as paths
@@ -120,3 +122,16 @@ def decode(
 def view_of(views: Views, spec: int) -> Callable[[int], pixels.View | str]:
     """Return what gives a stage the view of a position in the slice."""
     return lambda position: views[position][spec]
+
+
+def packed_views(packet: Packet, images: pa.Table, name: str) -> Callable[[int], pixels.View | str]:
+    """Return what gives a stage the view of a position in the slice, made elsewhere.
+
+    Raises:
+        ContractError: The packet was made of other images.
+    """
+    ids: list[bytes] = images["image_id"].to_pylist()
+    if not packet.holds(ids):
+        message = f"{name}: the packet holds views of other rows than images"
+        raise ContractError(message)
+    return lambda position: packet.view(ids[position])

@@ -58,6 +58,9 @@ class Slot:
             answer = self._run(spec, request)
         except MemoryError:
             self._supervisor.end_without_memory(self._number)
+        finally:
+            for descriptor in request.packets.values():
+                os.close(descriptor)
         self._supervisor.tell(self._number, answer)
 
     def _run(self, spec: WorkerSpec, request: Request) -> Answer:
@@ -68,4 +71,4 @@ class Slot:
                 raise
             except Exception as error:  # noqa: BLE001 (becomes the answer, with words in the log)
                 return unable(error)
-        return self._executor.run(request.task, request.marks, request.only_row)
+        return self._executor.run(request.task, request.marks, request.only_row, request.packets)

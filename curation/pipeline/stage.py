@@ -160,6 +160,8 @@ class Stage(ABC, Generic[C]):
         execution: How it runs here; set by whoever makes it.
         facts: What `learn` said, here or where the pipeline was run.
         upstream: Logical stage name -> the stage that it reads, as configured and not set up.
+        read_meanings: Logical column -> what it means, for every column that it reads; empty while
+            a fit before it is waited for. Weights made for some columns can refuse others.
     """
 
     name: ClassVar[str]
@@ -181,6 +183,7 @@ class Stage(ABC, Generic[C]):
         self.execution = Execution()
         self.facts: Mapping[str, Any] = {}
         self.upstream: Mapping[str, Stage[Any]] = {}
+        self.read_meanings: Mapping[str, str] = {}
 
     @classmethod
     def parse(cls, value: Mapping[str, Any], where: str) -> Config:
@@ -289,6 +292,14 @@ class FittedStage(Stage[C]):
     finds its files in `self.artifact`.
     """
 
+    def needs_fit(self) -> bool:
+        """Return whether this configured stage is fitted at all.
+
+        A backend that brings all it needs, such as a trained head, says no: then nothing is
+        sampled, pinned or waited for, and `self.artifact` is null.
+        """
+        return True
+
     @abstractmethod
     def fit_reads(self) -> tuple[str, ...]:
         """Return the logical names of the metadata columns that `fit` reads."""
@@ -296,6 +307,13 @@ class FittedStage(Stage[C]):
     def fit_optional(self) -> tuple[str, ...]:
         """Return those of `fit_reads` that may be null in a row of the sample."""
         return ()
+
+    def fit_with(self) -> str | None:
+        """Return the logical name of a stage whose workers shall do the fit; null for any.
+
+        A fit that needs the model of a stage that it reads gets its device and memory that way.
+        """
+        return None
 
     @abstractmethod
     def fit_sample(self) -> tuple[int, int]:
@@ -345,6 +363,11 @@ class RelationStage(Stage[C]):
     def process(self, shard: Shard) -> pa.Table:
         """Relations are never run by shard."""
         raise NotImplementedError(self.name)
+
+
+def is_fitted(stage: Stage[Any]) -> bool:
+    """Say whether a stage, as configured, needs an artefact."""
+    return isinstance(stage, FittedStage) and stage.needs_fit()
 
 
 def run_stage(stage: Stage[Any], shard: Shard, marks: Mapping[int, str] | None = None) -> pa.Table:

@@ -54,7 +54,9 @@ class RunSummary:
         complete: Whether everything that the pipeline promises now exists.
         left: Instance -> why it is not complete.
         facts: What was noticed, where there was any: `charges`; `restarts` of children; and
-            `hindrances`, tasks that could not be worked on and went back without a charge.
+            `hindrances`, tasks that could not be worked on and went back without a charge. Of the
+            shards of GPU stages, `fed` saw views that the CPU pool had made, `unfed` made their
+            own.
     """
 
     run_id: str
@@ -94,6 +96,8 @@ class RunSummary:
         """Count what a worker's answer says besides its steps."""
         if result.restarts:
             self.facts["restarts"] += result.restarts
+        if result.is_fed is not None:
+            self.facts["fed" if result.is_fed else "unfed"] += 1
         if result.hindrance:
             self.facts["hindrances"] += 1
 

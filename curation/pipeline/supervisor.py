@@ -3,12 +3,22 @@
 import logging
 import os
 import threading
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
 from curation.errors import LongtailError
 from curation.pipeline.hindrance import AGAIN, hindrance
-from curation.pipeline.messages import Answer, OutOfMemory, Reply, Request, Unable
+from curation.pipeline.messages import (
+    Answer,
+    OutOfMemory,
+    Reply,
+    Request,
+    Unable,
+    receive_packets,
+    send_packets,
+)
+from curation.pipeline.tasks import TaskResult
 
 _EXIT_OUT_OF_MEMORY = 77
 
@@ -29,12 +39,19 @@ class Supervisor:
     def hear(self) -> Request:
         """Return the next request; `EOFError` when there will be none."""
         request: Request = self._connection.recv()
-        return request
+        return replace(request, packets=receive_packets(self._connection, request.packets))
 
     def tell(self, slot: int | None, answer: Answer) -> None:
-        """Say something of the task in a slot; null where it is not known which."""
+        """Say something of the task in a slot; null where it is not known which.
+
+        The packets of a result are handed over with it.
+        """
+        packets = answer.packets if isinstance(answer, TaskResult) else {}
         with self._lock:
             self._connection.send(Reply(slot, answer))
+            send_packets(self._connection, packets)
+        for descriptor in packets.values():
+            os.close(descriptor)
 
     def end_without_memory(self, slot: int | None) -> NoReturn:
         """Say that an allocation was refused, and end this process."""

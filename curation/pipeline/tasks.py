@@ -37,6 +37,8 @@ class Task:
         after: Keys of tasks that must have ended before.
         num_rows: Rows that it will touch, for the plan and the estimate of time left.
         work_list: (ingest, list) that names the shard's files, where ingest is among the steps.
+        packs: Instances for which the views of the shard are packed too; see
+            `curation.pipeline.packet`. A task may have no steps but this.
         is_alone: Whether a worker may have nothing else in hand meanwhile: one died over it that
             had others too, and who of them was at fault is to be seen.
         key: What identifies the task within a plan: no step is made by two tasks.
@@ -51,6 +53,7 @@ class Task:
     after: tuple[str, ...] = ()
     num_rows: int = 0
     work_list: tuple[int, int] | None = None
+    packs: tuple[str, ...] = ()
     is_alone: bool = False
     key: str = ""
 
@@ -148,6 +151,10 @@ class TaskResult:
         hindrance: Why the task could not be worked on, in a sentence, through no fault of what it
             was done to: the store is not reachable, a model does not load, a process does not
             start. Steps that are not `done` go again without a charge.
+        packets: Instance -> the descriptor of the packet that was made for it, in the process that
+            holds this result, which is to close it.
+        packed: The instances for which a packet was made, told to who holds no descriptor.
+        is_fed: Whether the images were seen in a packet; null where no packet could have come.
     """
 
     steps: Mapping[str, StepResult]
@@ -155,6 +162,9 @@ class TaskResult:
     restarts: int = 0
     decode_seconds: float = 0.0
     hindrance: str = ""
+    packets: Mapping[str, int] = field(default_factory=dict)
+    packed: tuple[str, ...] = ()
+    is_fed: bool | None = None
 
     @property
     def is_done(self) -> bool:

@@ -65,10 +65,13 @@ class ShardWorker:
         self._sent: str | None = None
         self._deadline = 0.0
         self._restarts = 0
+        self._packets: Mapping[str, int] = {}
         self._stopped = False
         self._lock = threading.Lock()
 
-    def run(self, spec: WorkerSpec, task: Task) -> TaskResult:
+    def run(
+        self, spec: WorkerSpec, task: Task, packets: Mapping[str, int] | None = None
+    ) -> TaskResult:
         """Do `task`, whatever happens to the child.
 
         A crash, time-out or memory error while a row is in hand is tried again with that row alone
@@ -82,9 +85,15 @@ class ShardWorker:
         a child that has to be started for the task has `START_TIMEOUT_S` of its own: a worker's
         first task is not worse off than its second.
 
+        Args:
+            spec: How to do it.
+            task: What to do.
+            packets: Instance -> descriptor of a packet that holds its views.
+
         Raises:
             WorkerStoppedError: `kill` was called.
         """
+        self._packets = packets or {}
         self._deadline = time.monotonic() + spec.task_timeout_s
         self._restarts = 0
         marks: dict[tuple[int, int], str] = {}
@@ -213,7 +222,7 @@ class ShardWorker:
         marks: Mapping[tuple[int, int], str],
         only_row: int | None,
     ) -> TaskResult | _Trouble:
-        self.send(spec, Request(None, task, dict(marks), only_row))
+        self.send(spec, Request(None, task, dict(marks), only_row, 0, self._packets))
         outcome = self._wait(spec, task)
         assert not isinstance(outcome, Ready)
         return outcome
@@ -276,6 +285,8 @@ class ShardWorker:
         Steps that were finished before go again and give the same files: only the child knew of
         them, and it is dead.
         """
+        if not task.steps:  # only packs, which nobody is charged for
+            return TaskResult({}, restarts=self._restarts)
         running = max(trouble.step, 0)
         if trouble.step == PIXELS:
             running = next(i for i, s in enumerate(task.steps) if s != paths.IMAGES)

@@ -38,12 +38,14 @@ def encode_jpeg(pixels: NDArray[np.uint8], quality: int = 80, *, full_color: boo
     return sink.getvalue()
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+def encode_png(pixels: NDArray[np.uint8], *, compress: bool = True) -> bytes:
     """Encode a view as PNG, without loss, text or profile.
 
     Args:
         pixels: (height, width, 3) sRGB, uint8.
+        compress: Without, it takes a sixth of the time and nearly twice the bytes, for a reader on
+            the same machine.
     """
     sink = io.BytesIO()
-    Image.fromarray(pixels).save(sink, "PNG")
+    Image.fromarray(pixels).save(sink, "PNG", compress_level=6 if compress else 0)
     return sink.getvalue()

@@ -25,10 +25,13 @@ def num_halvings(spec: PixelSpec, width: int, height: int) -> int:
     """Return how often an image may be halved and still cover what `spec` shows of it."""
     if spec.fit == "full":
         return 0
-    edge = max(width, height) if spec.fit == "inside" else min(width, height)
+    if spec.fit == "inside":
+        times = max(width, height) // spec.size_px
+    else:
+        times = min(width // spec.box[0], height // spec.box[1])
     if spec.fit == "crop":  # what was averaged before shows in the view: leave the filter its work
-        edge //= 2
-    return max(0, (edge // spec.size_px).bit_length() - 1)
+        times //= 2
+    return max(0, times.bit_length() - 1)
 
 
 def halve(samples: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -106,13 +109,18 @@ def _window(
     """Return the (width, height) of the view and the part of the image that it shows."""
     whole = (0.0, 0.0, float(width), float(height))
     if spec.fit == "squash":
-        return (spec.size_px, spec.size_px), whole
+        return spec.box, whole
     if spec.fit == "cover":
-        edge = min(width, height)
-        left, top = (width - edge) / 2, (height - edge) / 2
-        return (spec.size_px, spec.size_px), (left, top, left + edge, top + edge)
+        across, down = spec.box
+        # The largest part of the view's proportions: the full height, or the full width.
+        if width * down >= height * across:
+            shown = (height * across / down, float(height))
+        else:
+            shown = (float(width), width * down / across)
+        left, top = (width - shown[0]) / 2, (height - shown[1]) / 2
+        return spec.box, (left, top, left + shown[0], top + shown[1])
     if spec.fit == "crop":
-        return (spec.size_px, spec.size_px), _whole_pixel_crop(spec.size_px, width, height)
+        return spec.box, _whole_pixel_crop(spec.size_px, width, height)
     longer = max(width, height)
     if longer <= spec.size_px:
         return (width, height), whole

@@ -52,7 +52,7 @@ def _decode_for(source: Source, specs: Sequence[PixelSpec]) -> dict[PixelSpec, V
     groups: dict[int, list[PixelSpec]] = {}
     for spec in specs:
         power = source.scale_power
-        fits = num_halvings(spec, *source.facts.size) >= power
+        fits = all(num_halvings(s, *source.facts.size) >= power for s in (spec, spec.lying()))
         groups.setdefault(power if fits else 0, []).append(spec)
     for power, group in groups.items():
         found.update(_Pyramid(source, power).views(group))
@@ -73,10 +73,11 @@ class _Pyramid:
         """Make the views of all `specs`, the least halved first."""
         found: dict[PixelSpec, View] = {}
         size = self._source.facts.size
-        for spec in sorted(specs, key=lambda s: num_halvings(s, *size)):
-            self._halve_to(num_halvings(spec, *size))
+        seen = {spec: spec if self._decoded.due <= 4 else spec.lying() for spec in specs}
+        for spec in sorted(specs, key=lambda s: num_halvings(seen[s], *size)):
+            self._halve_to(num_halvings(seen[spec], *size))
             colors, profile = self._in_srgb(spec.background)
-            pixels = resize(colors, spec, *size, self._power)
+            pixels = resize(colors, seen[spec], *size, self._power)
             pixels = turn_upright(pixels, self._decoded.due)
             pixels.flags.writeable = False
             found[spec] = View(pixels, self._header(profile))

@@ -1,11 +1,11 @@
 """What a stage asks to see, and what it gets."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curation.config import Config
 
@@ -23,11 +23,14 @@ class PixelSpec(Config):
 
     Attributes:
         size_px: The edge that `fit` speaks of.
-        fit: `inside`: the longer edge becomes `size_px`, nothing is enlarged. `cover`: the shorter
-            edge becomes `size_px`, then the middle square is cut out. `crop`: the same in whole
-            pixels of the scaled image, from at least twice the size, as the images were cut that
-            most CLIP models were trained on; slower. `squash`: exactly `size_px`
-            each way, the aspect ratio is lost. `full`: every pixel; size and filter do not matter.
+        height_px: Height of a view that is no square, `size_px` being its width; for `cover` and
+            `squash` only, null for a square.
+        fit: `inside`: the longer edge becomes `size_px`, nothing is enlarged. `cover`: the image
+            is brought to the smallest size that covers the view, whose middle is cut out. `crop`:
+            a square `cover` in whole pixels of the scaled image, from at least twice the size, as
+            the images were cut that most CLIP models were trained on; slower.
+            `squash`: exactly the view's size, the aspect ratio is lost. `full`: every pixel; size
+            and filter do not matter.
         filter: `box` to `lanczos` as Pillow has them, widened when shrinking, so nothing aliases.
             `linear` weighs the four nearest pixels: five times faster, for measuring rather than
             for models.
@@ -36,10 +39,30 @@ class PixelSpec(Config):
     """
 
     size_px: int = Field(default=256, ge=1, le=8192)
+    # Left out where it is null, so that squares keep the fingerprints that they had before it came.
+    height_px: int | None = Field(default=None, ge=1, le=8192, exclude_if=lambda v: v is None)
     fit: Fit = "inside"
     filter: Filter = "bicubic"
     background: tuple[Channel, Channel, Channel] = (255, 255, 255)
     max_pixels: int = Field(default=64_000_000, ge=1, lt=1 << 31)
+
+    @model_validator(mode="after")
+    def _is_box(self) -> Self:
+        if self.height_px is not None and self.fit not in {"cover", "squash"}:
+            message = f"height_px: {self.fit} has one edge; only cover and squash have a height"
+            raise ValueError(message)
+        return self
+
+    @property
+    def box(self) -> tuple[int, int]:
+        """Width and height of a `cover` or `squash` view."""
+        return self.size_px, self.size_px if self.height_px is None else self.height_px
+
+    def lying(self) -> "PixelSpec":
+        """Return what must be cut from an image that is turned by a quarter afterwards."""
+        if self.height_px is None:
+            return self
+        return self.model_copy(update={"size_px": self.height_px, "height_px": self.size_px})
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,10 @@ _PARTIAL = ".partial"
 _WORTH_KEEPING_BYTES = 16 << 20
 
 Fetch = Callable[[Path], Mapping[str, Any]]
-"""Fetches weights to a path where nothing is, or what a killed fetch left; returns their source."""
+"""Fetches weights to a path where nothing is, or what a killed fetch left; returns their source.
+
+That is, file -> at least its `size`, which may be null; `""` where the path itself is a file.
+"""
 
 
 def cache_folder() -> Path:
@@ -75,7 +78,18 @@ def source_of(reference: Reference) -> Mapping[str, Any]:
     return found
 
 
-def keep(reference: Reference, fetch: Fetch, is_good: Callable[[Path], bool]) -> Path:
+def is_whole(reference: Reference) -> bool:
+    """Say whether weights lie in the cache as they were fetched: every file, with its size."""
+    place, source = place_of(reference), source_of(reference)
+    try:
+        sizes = {name: (place / name if name else place).stat().st_size for name in source}
+    except OSError:
+        return False
+    stated = {name: stamp["size"] for name, stamp in source.items()}
+    return bool(source) and all(sizes[name] == (stated[name] or sizes[name]) for name in sizes)
+
+
+def keep(reference: Reference, fetch: Fetch, is_good: Callable[[], bool]) -> Path:
     """Fetch weights into the cache, in place of what is there; return where they lie.
 
     Of several processes of a machine one fetches, and the others wait for it.
@@ -90,7 +104,7 @@ def keep(reference: Reference, fetch: Fetch, is_good: Callable[[Path], bool]) ->
     """
     home, place = _home(reference), place_of(reference)
     with _writing(home), alone(home):
-        if place.exists() and is_good(place):
+        if is_good():
             return place
         partial = home.with_name(f".{home.name}.{socket.gethostname()}{_PARTIAL}")
         _sweep(home, partial)

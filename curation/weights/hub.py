@@ -35,7 +35,7 @@ def fetch_from_hub(reference: Reference, target: Path) -> Mapping[str, Any]:
         target: Becomes the file or folder.
 
     Returns:
-        File -> its size, as the hub has it.
+        File -> its size, as the hub has it; `""` for a reference that names a file.
 
     Raises:
         ConfigError: The hub cannot be reached, or does not give it.
@@ -88,7 +88,10 @@ def _download(reference: Reference, folder: Path) -> dict[str, Any]:
         if not path.is_file() or path.stat().st_size != size:
             message = f"{reference.text}: {name} did not come whole; run the same command again"
             raise ConfigError(message)
-    return {name: {"size": size} for name, size in files.items()}
+    return {
+        name.removeprefix(reference.path).lstrip("/"): {"size": size}
+        for name, size in files.items()
+    }
 
 
 def _wanted(reference: Reference, names: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curation.errors import ConfigError
-from curation.weights.cache import keep, memory_folder, place_of, source_of
+from curation.weights.cache import is_whole, keep, memory_folder, place_of, source_of
 from curation.weights.digest import digest_of, size_of
 from curation.weights.hub import fetch_from_hub
 from curation.weights.reference import Reference
@@ -38,13 +38,12 @@ def weights_digest(text: str) -> str:
         ConfigError: There is nothing, it cannot be read, or it was never fetched from the hub.
     """
     reference = _parse(text)
-    place = place_of(reference)
-    if reference.kind == "hub" and not place.exists():
+    if reference.kind == "hub" and not is_whole(reference):
         message = f"{text}: not on this machine; `longtail models fetch PIPELINE` fetches it"
         raise ConfigError(message)
     if reference.kind == "url":
-        place = _up_to_date(reference)
-    return digest_of(place, memory_folder())
+        _up_to_date(reference)
+    return digest_of(place_of(reference), memory_folder())
 
 
 def local_weights(text: str, expected: str) -> Path:
@@ -59,20 +58,17 @@ def local_weights(text: str, expected: str) -> Path:
     """
     reference = _parse(text)
     path = place_of(reference)
-
-    def is_planned(place: Path) -> bool:
-        try:
-            return digest_of(place, memory_folder()) == expected
-        except ConfigError:
-            return False  # a copy that somebody took apart
-
-    if reference.kind != "path" and not (path.exists() and is_planned(path)):
-        _fetch(reference, is_planned)  # in place, perhaps, of an older copy
+    if reference.kind != "path" and not is_whole(reference):
+        _fetch(reference, lambda: is_whole(reference))
     found = digest_of(path, memory_folder())
+    if found != expected and reference.kind == "url":
+        _up_to_date(reference)  # this may be an older copy
+        found = digest_of(path, memory_folder())
     if found != expected:
+        again = "" if reference.kind == "path" else f", or delete {path.parent} to fetch them again"
         message = (
             f"{text}: these are other weights (digest {found[:16]}) than those that the run was "
-            f"planned with ({expected[:16]}); put the same files on every machine, or run again"
+            f"planned with ({expected[:16]}); put the same on every machine, or run again{again}"
         )
         raise ConfigError(message)
     return path
@@ -85,13 +81,11 @@ def fetch(text: str) -> Held:
         ConfigError: They are not to be had.
     """
     reference = _parse(text)
-    if reference.kind == "hub" and not place_of(reference).exists():
-        _fetch(reference, lambda place: True)
+    if reference.kind == "hub" and not is_whole(reference):
+        _fetch(reference, lambda: is_whole(reference))
     elif reference.kind == "url":
         _up_to_date(reference)
-    held = find(text)
-    assert held is not None, text
-    return held
+    return _held(place_of(reference))
 
 
 def find(text: str) -> Held | None:
@@ -101,9 +95,12 @@ def find(text: str) -> Held | None:
         ConfigError: They lie there and cannot be read, or a path names nothing.
     """
     reference = _parse(text)
-    place = place_of(reference)
-    if reference.kind != "path" and not place.exists():
+    if reference.kind != "path" and not is_whole(reference):
         return None
+    return _held(place_of(reference))
+
+
+def _held(place: Path) -> Held:
     return Held(place, digest=digest_of(place, memory_folder()), num_bytes=size_of(place))
 
 
@@ -115,20 +112,19 @@ def _parse(text: str) -> Reference:
         raise ConfigError(message) from error
 
 
-def _up_to_date(reference: Reference) -> Path:
-    """Return the copy of what lies at a URL now; the one from before, if that cannot be asked."""
-    place = place_of(reference)
-    if not place.exists():
-        return _fetch(reference, lambda copied: True)
+def _up_to_date(reference: Reference) -> None:
+    """Have a copy of what lies at a URL now; the one from before, if that cannot be asked."""
+    if not is_whole(reference):
+        _fetch(reference, lambda: is_whole(reference))
+        return
     try:
         now = look(reference)
     except ConfigError:
-        return place
-    if source_of(reference) == now:
-        return place
-    return _fetch(reference, lambda copied: source_of(reference) == now)
+        return
+    if source_of(reference) != now:
+        _fetch(reference, lambda: is_whole(reference) and source_of(reference) == now)
 
 
-def _fetch(reference: Reference, is_good: Callable[[Path], bool]) -> Path:
+def _fetch(reference: Reference, is_good: Callable[[], bool]) -> None:
     get = fetch_from_hub if reference.kind == "hub" else fetch_url
-    return keep(reference, lambda target: get(reference, target), is_good)
+    keep(reference, lambda target: get(reference, target), is_good)

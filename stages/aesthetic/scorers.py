@@ -1,33 +1,25 @@
 """The scorers that `aesthetic` can use, by name."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
+from stages.aesthetic.clip_head import ClipHeadScorer
+from stages.aesthetic.ernie import ErnieImageAesScorer
+from stages.aesthetic.scorer import AestheticConfig, ColumnScorer, Numbers, Scorer
+
 Knots = Sequence[tuple[float, float]]
 
 
-class Scorer(Protocol):
-    """Judges images by columns of other stages.
+class HeuristicConfig(AestheticConfig):
+    """Measured statistics, without a model."""
 
-    Attributes:
-        version: Raised when the same input may give another score.
-        reads: Logical names of the columns that `score` takes; no row it is given has a null.
-    """
-
-    version: ClassVar[str]
-    reads: ClassVar[tuple[str, ...]]
-
-    def score(self, table: pa.Table) -> Numbers:
-        """Return a score from 0 to 100 for each row of `table`."""
-        ...
+    scorer: Literal["heuristic"] = "heuristic"
 
 
-class HeuristicScorer:
+class HeuristicScorer(ColumnScorer):
     """Measured statistics, weighed by hand; a stand-in for a learned judge, not one.
 
     It rewards what photographs that people like have in common: size, sharp edges, a full range of
@@ -46,6 +38,7 @@ class HeuristicScorer:
     """
 
     version: ClassVar[str] = "1"
+    config_type: ClassVar[type[AestheticConfig]] = HeuristicConfig
     reads: ClassVar[tuple[str, ...]] = (
         "inspect.width",
         "inspect.height",
@@ -114,5 +107,9 @@ def _numbers(column: pa.ChunkedArray) -> Numbers:
     return np.asarray(column.to_numpy(), np.float64)
 
 
-SCORERS: dict[str, type[Scorer]] = {"heuristic": HeuristicScorer}
+SCORERS: dict[str, type[Scorer]] = {
+    "clip_head": ClipHeadScorer,
+    "ernie_image_aes": ErnieImageAesScorer,
+    "heuristic": HeuristicScorer,
+}
 """Name in YAML -> class."""

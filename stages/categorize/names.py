@@ -98,6 +98,11 @@ def name_nodes(
     return names
 
 
+def full_name(path: str, names: Mapping[str, str]) -> str:
+    """Return the names along a path, from the root down, `/`-separated."""
+    return "/".join(_above(path, names))
+
+
 def _above(path: str, names: Mapping[str, str]) -> list[str]:
     parts = path.split("/") if path else []
     return [names["/".join(parts[:depth])] for depth in range(1, len(parts) + 1)]

@@ -8,19 +8,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curation.pipeline.stage import FittedStage, Shard
-from schemas.categorize import CATEGORIZE
+from curation.weights import local_weights
+from schemas.categorize import CATEGORIZE, CATEGORIZE_SCORED
 from schemas.error_codes import row_error
-from stages.categorize.categorizers import CATEGORIZERS, CategorizeConfig, Categorizer, Leaf
-from stages.categorize.names import words_of, words_of_key
-
-VECTOR = "embed.vector"
-KEY = "images.source_key"
-NAME_COLUMNS = {"source_key": KEY, "alt_text": "images.alt_text", "caption": "caption.captions"}
-"""Name in `names_from` -> the column that the fit reads for it."""
+from stages.categorize.categorizer import (
+    CategorizeConfig,
+    Categorizer,
+    FittedCategorizer,
+    FittedConfig,
+    Leaf,
+)
+from stages.categorize.categorizers import CATEGORIZERS
+from stages.categorize.columns import NAME_COLUMNS, VECTOR, vectors_of, words_of_rows
 
 
 class CategorizeStage(FittedStage[CategorizeConfig]):
-    """The category of every image that has a vector, from categories found on a sample."""
+    """The category of every image that has a vector: found on a sample, or given from outside."""
 
     name = "categorize"
     config_type = CategorizeConfig
@@ -39,64 +42,79 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
         return (VECTOR,)
 
     def writes(self) -> pa.Schema:
-        return CATEGORIZE
+        return CATEGORIZE_SCORED if self._categorizer.is_scored else CATEGORIZE
+
+    def weights(self) -> Mapping[str, str]:
+        return self._categorizer.weights()
+
+    def digests(self) -> Mapping[str, str]:
+        return self._categorizer.digests()
+
+    def learn(self) -> Mapping[str, Any]:
+        facts = super().learn()
+        paths = {
+            role: local_weights(reference, facts["weights"][role])
+            for role, reference in self.weights().items()
+        }
+        return {**facts, **self._categorizer.learn(paths)}
+
+    def check(self) -> None:
+        self._categorizer.check(self)
+
+    def needs_fit(self) -> bool:
+        return isinstance(self._categorizer, FittedCategorizer)
 
     def fit_reads(self) -> tuple[str, ...]:
         return (VECTOR, *self.fit_optional())
 
     def fit_optional(self) -> tuple[str, ...]:
-        return tuple(NAME_COLUMNS[source] for source in dict.fromkeys(self.config.names_from))
+        sources = self.config.names_from if isinstance(self.config, FittedConfig) else ()
+        return tuple(NAME_COLUMNS[source] for source in dict.fromkeys(sources))
+
+    def fit_with(self) -> str | None:
+        assert isinstance(self._categorizer, FittedCategorizer), "`needs_fit` says so"
+        return self._categorizer.fits_with
 
     def fit_sample(self) -> tuple[int, int]:
-        return self.config.sample_rows, self.config.seed
+        if isinstance(self.config, FittedConfig):
+            return self.config.sample_rows, self.config.seed
+        return 1, 0  # the contract wants a row, though nothing looks at it
 
     def fit(self, sample: pa.Table) -> Mapping[str, bytes]:
         assert len(sample), "the contract promises a row"
-        return self._categorizer.fit(_matrix(sample[VECTOR]), self._words(sample))
+        assert isinstance(self._categorizer, FittedCategorizer), "`needs_fit` says so"
+        self._categorizer.prepare(self)
+        return self._categorizer.fit(
+            vectors_of(sample[VECTOR]), words_of_rows(sample, self.fit_optional())
+        )
 
     def setup(self) -> None:
-        assert self.artifact is not None, "the runner fits before it categorizes"
-        self._leaves = self._categorizer.load(self.artifact)
+        self._leaves = self._categorizer.setup(self)
 
     def process(self, shard: Shard) -> pa.Table:
         column = shard.column(VECTOR)
         known = column.is_valid().to_numpy()
-        found = self._categorizer.assign(_matrix(column.drop_null()))
-        leaf = np.zeros(len(shard), np.int32)
-        distance = np.zeros(len(shard), np.float32)
-        leaf[known] = found.leaves
-        distance[known] = found.distances
-        leaves = pa.array(leaf, mask=~known)
+        found = self._categorizer.assign(vectors_of(column.drop_null()))
+        leaves = _spread(found.leaves, known)
         error = row_error("missing_input", column=VECTOR)
-        return pa.table(
-            [
-                pa.array([leaf.path for leaf in self._leaves], pa.string()).take(leaves),
-                pa.array([leaf.name for leaf in self._leaves], pa.string()).take(leaves),
-                leaves,
-                pa.array(distance, mask=~known),
-                pa.array([None if there else error for there in known], pa.string()),
-            ],
-            schema=CATEGORIZE,
-        )
-
-    def _words(self, sample: pa.Table) -> list[set[str]]:
-        found: list[set[str]] = [set() for _ in range(len(sample))]
-        for column in self.fit_optional():
-            for words, value in zip(found, sample[column].to_pylist(), strict=True):
-                words |= _words_in(column, value)
-        return found
+        values = {
+            "path": pa.array([leaf.path for leaf in self._leaves], pa.string()).take(leaves),
+            "name": pa.array([leaf.name for leaf in self._leaves], pa.string()).take(leaves),
+            "leaf": leaves,
+            "distance": _spread(found.distances, known),
+            "error": pa.array([None if there else error for there in known], pa.string()),
+        }
+        if self._categorizer.is_scored:
+            assert found.scores is not None, "the contract promises them"
+            assert found.margins is not None, "the contract promises them"
+            values["score"] = _spread(found.scores, known)
+            values["margin"] = _spread(found.margins, known)
+        schema = self.writes()
+        return pa.table([values[name] for name in schema.names], schema=schema)
 
 
-def _words_in(column: str, value: Any) -> set[str]:
-    if value is None:
-        return set()
-    if isinstance(value, list):
-        return {word for caption in value for word in words_of(caption["text"] or "")}
-    return words_of_key(value) if column == KEY else words_of(value)
-
-
-def _matrix(column: pa.ChunkedArray) -> NDArray[np.float16]:
-    """Return a column of vectors without nulls as (rows, dimension)."""
-    chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    flat = np.concatenate([np.zeros(0, np.float16), *chunks])
-    return flat.reshape(len(column), column.type.list_size)
+def _spread(values: NDArray[Any], known: NDArray[np.bool_]) -> pa.Array:
+    """Return `values`, one for each known row, with nulls in the other rows."""
+    whole = np.zeros(len(known), values.dtype)
+    whole[known] = values
+    return pa.array(whole, mask=~known)

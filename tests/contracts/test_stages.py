@@ -21,7 +21,15 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from curation.pipeline.stage import ERROR, FittedStage, RelationStage, Shard, Stage, run_stage
+from curation.pipeline.stage import (
+    ERROR,
+    FittedStage,
+    RelationStage,
+    Shard,
+    Stage,
+    is_fitted,
+    run_stage,
+)
 from curation.pixels import views
 from schemas.columns import IDENTITY
 from schemas.error_codes import ERROR_CODES, error_code
@@ -61,7 +69,8 @@ def make(name: str, artifact: Mapping[str, bytes] | None = None) -> Stage[Any]:
 def ready(name: str) -> Stage[Any]:
     """Make a stage, fit it if it needs that, and set it up."""
     stage = make(name)
-    if isinstance(stage, FittedStage):
+    if is_fitted(stage):
+        assert isinstance(stage, FittedStage)
         sample = pa.table({column: input_column(column) for column in stage.fit_reads()})
         needed = [column for column in stage.fit_reads() if column not in stage.fit_optional()]
         valid = functools.reduce(pc.and_, [sample[column].is_valid() for column in needed])

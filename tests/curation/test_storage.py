@@ -260,6 +260,45 @@ def test_listings_are_in_byte_order(store):
     assert store.files("f") == ["f/10", "f/9", "f/Z", "f/a"]
 
 
+@pytest.mark.parametrize("kind", ["store", "memory"])
+def test_stamps_tell_files_from_those_that_take_their_place(kind, request):
+    """By size and the store's own times and tags, for a folder, a file and the root as a file."""
+    store = request.getfixturevalue(kind)
+    store.put("m/a/x.json", b"1")
+    store.put("m/y.json", b"22")
+
+    before = store.stamps("m")
+    store.put("m/y.json", b"33")
+    after = store.stamps("m")
+
+    assert [(name, stamp["size"]) for name, stamp in before.items()] == [
+        ("m/a/x.json", 1),
+        ("m/y.json", 2),
+    ]
+    assert after["m/a/x.json"] == before["m/a/x.json"]
+    assert after["m/y.json"] != before["m/y.json"]
+    assert store.stamps("m/y.json") == {"m/y.json": after["m/y.json"]}
+    assert list(Store(store.uri("m/y.json")).stamps("")) == [""]
+    with pytest.raises(FileNotFoundError):
+        store.stamps("nothing")
+
+
+@pytest.mark.parametrize("kind", ["store", "memory"])
+def test_a_download_is_the_file(kind, request, tmp_path):
+    """Also where the root is the file; an error of this machine's disk stays what it is."""
+    store = request.getfixturevalue(kind)
+    store.put("m/x.bin", bytes(range(256)))
+
+    store.download("m/x.bin", tmp_path / "one")
+    Store(store.uri("m/x.bin")).download("", tmp_path / "two")
+
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes() == bytes(range(256))
+    with pytest.raises(OSError, match="one"):
+        store.download("m/x.bin", tmp_path / "one" / "x")
+    with pytest.raises(FileNotFoundError):
+        store.download("m/nothing", tmp_path / "three")
+
+
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd", ".."])
 def test_a_name_that_leaves_the_root_is_refused(store, name):
     """No relative name reaches outside of the dataset."""

@@ -8,11 +8,11 @@ from curation.fingerprint import digest
 from curation.pipeline.stage import Stage
 
 PLAUSIBLE: Mapping[str, Any] = {
-    "architecture": digest("ViT-L-14"),
     "dimension": 768,
-    "interpolation": "bicubic",
-    "resize_mode": "shortest",
     "size_px": 224,
+    "resize_mode": "squash",
+    "interpolation": "bicubic",
+    "architecture": digest("architecture"),
 }
 """Beside the digests, the facts by which the stages of the registry plan; one may use any of them.
 

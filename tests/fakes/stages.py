@@ -451,6 +451,48 @@ class ShyStage(SlowStage):
             self._is_busy = False
 
 
+class GlowConfig(LumaConfig):
+    """Settings of `glow`.
+
+    Attributes:
+        trace: A folder in which each set-up leaves a file with the GPUs that it sees.
+        pause_s: What a slice takes at least.
+    """
+
+    trace: str = ""
+    pause_s: float = 0.0
+
+
+class GlowStage(LumaStage):
+    """As `luma`, on a quarter of a GPU, where the CPU pool makes the views."""
+
+    name = "glow"
+    config_type = GlowConfig
+    config: GlowConfig
+    resources: ClassVar = Resources(cpus=0.25, gpus=0.25, own_pool=True)
+
+    def writes(self) -> pa.Schema:
+        """The mean, and why there is none."""
+        return table("glow", column("mean", pa.int32(), "Mean, in thousandths."), _ERROR)
+
+    def pixels(self) -> PixelSpec:
+        """A small view of fixed size."""
+        return super().pixels().model_copy(update={"fit": "squash"})
+
+    def setup(self) -> None:
+        """Say which GPUs there are."""
+        if self.config.trace:
+            seen = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
+            (Path(self.config.trace) / str(os.getpid())).write_text(
+                f"{self.execution.device} {seen}"
+            )
+
+    def process(self, shard: Shard) -> pa.Table:
+        """Take its time, then average."""
+        time.sleep(self.config.pause_s)
+        return super().process(shard)
+
+
 class HeavyStage(DoubleStage):
     """As `double`, in a pool of its own."""
 
@@ -475,6 +517,7 @@ STAGES: dict[str, type[Stage[Any]]] = {
         GreedyStage,
         EngineStage,
         ShyStage,
+        GlowStage,
         HeavyStage,
         WeighedStage,
     )

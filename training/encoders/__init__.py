@@ -1,1 +1,1 @@
-"""Models that turn images and texts into vectors; shared by stages and the trainer."""
+"""What turns pictures and words into the tensors that a model trains on."""

@@ -65,7 +65,7 @@ def test_a_stage_that_has_all_it_needs(tmp_path, weights):
         ("stage luma", "ok", "luma, on the CPU with the other stages", ""),
         ("stage weighed", "ok", "weighed, on the CPU with the other stages", ""),
         ("weighed: numbers weights", "ok", f"{weights}, 0.0 MiB, digest {digest}", ""),
-        ("stage heavy", "ok", "heavy, on the CPU: 2 to 4 workers, 2 cores each", ""),
+        ("stage heavy", "ok", "heavy, on the CPU: 2 to 4 workers, 2 CPU each", ""),
     ]
 
 
@@ -162,7 +162,7 @@ def test_a_gpu_that_is_not_here_is_no_fault(tmp_path):
         "run it on nodes that have it, or `--set run.device=cpu`",
     )
     found = look(tmp_path, stages, run={"device": "cpu"})[1]
-    assert found[1:3] == ("ok", "heavy, on the CPU: 3 workers, 1 cores each")
+    assert found[1:3] == ("ok", "heavy, on the CPU: 3 workers, 1 CPU each")
 
 
 @pytest.mark.parametrize(

@@ -140,12 +140,13 @@ def test_a_model_that_does_not_load_charges_nobody(begin):
 
 def test_threads_take_turns_where_the_stage_did_not_ask_for_them(tmp_path, lake):
     """Who sets three in flight for a plain stage overlaps all but its `process`."""
-    stages = {"shy": {"seconds": 0.01, "run": {"shards_in_flight": 3}}}
+    stages = {"shy": {"seconds": 0.05, "run": {"shards_in_flight": 3}}}
     session = make_session(tmp_path / "data", lake, stages, max_shard_rows=SHARD_ROWS)
 
     summary = run(session)
 
     assert summary.complete, summary.lines()
+    assert summary.facts == {}, "nobody raised"
     assert len(read_instance(session, "shy")) == NUM_IMAGES
 
 
@@ -208,7 +209,6 @@ def test_a_flight_goes_on_after_its_child_was_killed_idle(spec_and_tasks):
 
     flight.close()
     assert result.is_done
-    assert result.restarts == 0
     assert descriptors() == before - 1, "that of its calls is closed too"
 
 

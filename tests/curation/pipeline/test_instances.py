@@ -12,6 +12,7 @@ from curation.pipeline.instances import resolve
 from curation.pipeline.stage import Stage
 from schemas.columns import column, table
 from tests.fakes import STAGES
+from tests.fakes.stages import MiddleStage
 
 
 class ChainStage(Stage[Config]):
@@ -50,6 +51,18 @@ class LostStage(ChainStage):
         return ("luma.median",)
 
 
+class ReadyMiddleStage(MiddleStage):
+    """A fitted stage whose backend brings what the fit would find."""
+
+    name = "ready"
+
+    def needs_fit(self):
+        return False
+
+    def fit_reads(self):
+        raise AssertionError("nothing is fitted")
+
+
 class BytesStage(ChainStage):
     """Writes a column called `bytes`."""
 
@@ -73,6 +86,7 @@ REGISTRY: dict[str, Any] = {
     "nosy": NosyStage,
     "lost": LostStage,
     "count": BytesStage,
+    "ready": ReadyMiddleStage,
 }
 
 
@@ -257,6 +271,32 @@ def test_after_its_fit_a_stage_is_ready():
     assert after.artifact == f"digest of {before.meaning.fit_key()}"
     assert after.meaning.fit_key() == before.meaning.fit_key()
     assert after.fingerprint != before.fingerprint
+
+
+def test_a_stage_that_brings_its_model_waits_for_no_fit():
+    """No pin is looked for, and what reads it has a meaning at once."""
+    asked: list[str] = []
+
+    found = configure({"luma": {}, "ready": {}}, find_pin=asked.append)
+
+    assert found["ready"].is_ready
+    assert not found["ready"].is_fitted
+    assert (found["ready"].meaning.artifact, asked) == (None, [])
+
+
+def test_an_artefact_for_a_stage_that_brings_its_model_is_refused():
+    """It would be ignored, which is worse."""
+    with pytest.raises(
+        ConfigError, match=r"stages\.ready\.artifact: only a fitted stage takes one"
+    ):
+        configure({"luma": {}, "ready": {"artifact": "abc"}})
+
+
+def test_a_stage_knows_what_its_columns_mean():
+    """Weights made for some vectors can refuse others of the same length."""
+    found = configure({"luma": {}, "double": {}})["double"]
+
+    assert found.make().read_meanings == found.meaning.reads
 
 
 def test_a_named_artefact_overrides_the_pin():

@@ -80,6 +80,7 @@ def test_a_worker_fetches_what_was_planned(hub):
     here = find(MODEL)
     assert here is not None
     (here.path / "config.json").unlink()  # a copy that somebody took apart counts as none
+    assert find(MODEL) is None
 
     assert local_weights(MODEL, digest) == here.path
     assert (here.path / "config.json").read_bytes() == FILES["config.json"]
@@ -88,8 +89,10 @@ def test_a_worker_fetches_what_was_planned(hub):
 def test_one_file_or_folder_of_a_model_can_be_named(hub):
     """Nothing else of it is fetched."""
     head = fetch(f"{MODEL}/heads/linear.pth")
+    assert find(f"{MODEL}/heads/linear.pth") == head
     assert hub.files() == ["heads/linear.pth"]
     tokenizer = fetch(f"{MODEL}/tokenizer")
+    assert find(f"{MODEL}/tokenizer") == tokenizer
 
     assert head.path.name == "linear.pth"
     assert head.path.read_bytes() == b"head"

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -153,15 +154,47 @@ def test_a_plan_sees_that_other_weights_lie_at_the_url_now(model, folder, fetche
     assert len(there(folder)) == 1
 
 
-def test_a_worker_fetches_anew_what_it_has_an_older_copy_of(model, fetched):
-    """The plan was made with what lies there now."""
+def test_a_worker_fetches_anew_what_it_has_an_older_copy_of(model, fetched, tmp_path, monkeypatch):
+    """The plan was made elsewhere, with what lies there now."""
     weights_digest(model)
     put(model, config_json=b"[]")
-    planned = hashlib.sha256(b"[]").hexdigest()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("LONGTAIL_CACHE", str(tmp_path / "driver"))
+        planned = weights_digest(model)
+    assert len(fetched) == 4
 
-    with pytest.raises(ConfigError, match="these are other weights"):
-        local_weights(model, planned)
+    path = local_weights(model, planned)
 
+    assert path.is_relative_to(tmp_path / "cache")
+    assert (path / "config.json").read_bytes() == b"[]"
+    assert len(fetched) == 6
+
+
+def test_what_was_not_planned_is_not_fetched_again_and_again(model, fetched):
+    """What lies at the URL is what is here: to fetch it once more would not make it another."""
+    weights_digest(model)
+
+    for _ in range(3):
+        with pytest.raises(ConfigError, match=r"these are other weights .* or delete /.* to fetch"):
+            local_weights(model, OTHER)
+
+    assert len(fetched) == 2
+
+
+@pytest.mark.parametrize("spoil", ["missing file", "short file", "no note"])
+def test_a_copy_that_was_taken_apart_is_no_copy(model, fetched, spoil):
+    """A plan would be made for half a model; it is fetched again."""
+    held = fetch(model)
+    if spoil == "missing file":
+        (held.path / "config.json").unlink()
+    elif spoil == "short file":
+        (held.path / "config.json").write_bytes(b"")
+    else:
+        (held.path.parent / ".source.json").write_bytes(b"{")
+
+    assert find(model) is None
+    assert weights_digest(model) == held.digest
+    assert find(model) == held
     assert len(fetched) == 4
 
 
@@ -333,6 +366,30 @@ def test_a_killed_fetch_leaves_nothing_that_counts(tmp_path, folder, where):
         assert fetch(url).path.read_bytes() == b"whole"
     (name,) = there(folder)
     assert name.startswith("x.pt-")
+
+
+def test_nothing_of_a_killed_fetch_gets_among_the_weights(model, folder):
+    """It may have been of a file that is no more at the URL."""
+    reference = Reference.parse(model)
+    home = cache._home(reference)
+    left = folder / f".{home.name}.{socket.gethostname()}.partial" / reference.name
+    left.mkdir(parents=True)
+    (left / "stale.json").write_bytes(b"{}")
+
+    held = fetch(model)
+
+    assert not (held.path / "stale.json").exists()
+
+
+def test_a_failed_fetch_does_not_keep_the_disk_full(model, folder, monkeypatch):
+    """Only the hub's downloads go on where they were."""
+    monkeypatch.setattr(cache, "_WORTH_KEEPING_BYTES", 0)
+    monkeypatch.setattr(Store, "download", lambda self, name, target: target.write_bytes(b"x"))
+
+    with pytest.raises(ConfigError, match="run the same command again"):
+        fetch(model)
+
+    assert [p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock"] == []
 
 
 def test_what_other_machines_left_goes_after_a_day(model, folder):

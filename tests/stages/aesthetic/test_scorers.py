@@ -13,20 +13,12 @@ from skimage import data
 from curation.pipeline.stage import Shard, run_stage
 from curation.pixels import views
 from schemas.aesthetic import AESTHETIC
-from schemas.columns import IDENTITY
 from stages.aesthetic import scorers
-from stages.aesthetic.scorers import SCORERS, HeuristicScorer
-from stages.aesthetic.stage import AestheticConfig, AestheticStage
+from stages.aesthetic.scorer import AestheticConfig
+from stages.aesthetic.scorers import SCORERS, HeuristicConfig, HeuristicScorer
+from stages.aesthetic.stage import AestheticStage
 from stages.inspect.stage import InspectConfig, InspectStage
-
-
-def identity(count):
-    arrays = [
-        pa.array([0] * count, pa.int32()),
-        pa.array(range(count), pa.int32()),
-        pa.array([bytes([n]) * 16 for n in range(count)], pa.binary(16)),
-    ]
-    return pa.Table.from_arrays(arrays, schema=pa.schema(IDENTITY))
+from tests.stages.aesthetic.rows import identity
 
 
 def aesthetic(files):
@@ -89,10 +81,14 @@ def test_a_photograph_outranks_its_own_faults(image):
 
 def test_more_pixels_never_score_lower():
     """The same measurements at a larger size score at least as high."""
-    scores = HeuristicScorer().score(facts(width=range(32, 4000, 50), height=range(32, 4000, 50)))
+    scores = judge(facts(width=range(32, 4000, 50), height=range(32, 4000, 50)))
 
     assert (np.diff(scores) >= 0).all()
     assert scores[-1] > scores[0] + 10
+
+
+def judge(table):
+    return HeuristicScorer(HeuristicConfig()).score(table)
 
 
 def facts(**columns):
@@ -117,7 +113,7 @@ def facts(**columns):
 @pytest.mark.parametrize("name", ["sharpness", "entropy"])
 def test_rising_inputs_never_lower_the_score(name):
     """More of these is never worse."""
-    scores = HeuristicScorer().score(facts(**{name: np.linspace(0, 3000, 400)}))
+    scores = judge(facts(**{name: np.linspace(0, 3000, 400)}))
 
     assert (np.diff(scores) >= 0).all()
 
@@ -125,7 +121,7 @@ def test_rising_inputs_never_lower_the_score(name):
 @pytest.mark.parametrize("name", ["dark_share", "bright_share"])
 def test_clipping_never_raises_the_score(name):
     """Lost shadows and lights are never better."""
-    scores = HeuristicScorer().score(facts(**{name: np.linspace(0, 1, 101)}))
+    scores = judge(facts(**{name: np.linspace(0, 1, 101)}))
 
     assert (np.diff(scores) <= 0).all()
     assert scores[0] > scores[-1] + 20
@@ -144,7 +140,7 @@ def test_peaked_inputs_have_two_faults(name, too_little, too_much):
     """Too little and too much both score below the middle, which is best."""
     good = facts(width=[1600]).column(f"inspect.{name}")[0].as_py()
 
-    low, best, high = HeuristicScorer().score(facts(**{name: [too_little, good, too_much]}))
+    low, best, high = judge(facts(**{name: [too_little, good, too_much]}))
 
     assert low < best - 2
     assert high < best - 2
@@ -164,8 +160,8 @@ def test_scores_span_the_range():
         bits_per_pixel=[0.0],
     )
 
-    assert HeuristicScorer().score(best)[0] == pytest.approx(100.0)
-    assert 0 <= HeuristicScorer().score(worst)[0] < 5
+    assert judge(best)[0] == pytest.approx(100.0)
+    assert 0 <= judge(worst)[0] < 5
     assert sum(scorers.WEIGHTS.values()) == pytest.approx(1.0)
 
 
@@ -183,4 +179,4 @@ def test_a_row_without_input_has_no_score():
 def test_scorers_score_no_rows():
     """A shard of nothing but broken images is no special case."""
     assert aesthetic([b"", b""])["score"].to_pylist() == [None, None]
-    assert set(SCORERS) == {"heuristic"}
+    assert set(SCORERS) == {"clip_head", "ernie_image_aes", "heuristic"}

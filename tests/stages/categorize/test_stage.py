@@ -15,8 +15,10 @@ from schemas.categorize import CATEGORIZE
 from schemas.columns import IDENTITY
 from schemas.embed import embed_table
 from schemas.training import CAPTION
-from stages.categorize.categorizers import CENTERS, MODEL, CategorizeConfig
-from stages.categorize.stage import KEY, VECTOR, CategorizeStage
+from stages.categorize.categorizer import CategorizeConfig
+from stages.categorize.clusters import CENTERS, MODEL
+from stages.categorize.columns import KEY, VECTOR
+from stages.categorize.stage import CategorizeStage
 from tests.stages.categorize.test_kmeans import blobs, unit_vectors
 from tests.stages.photographs import embed_stage, file_bytes, image_shard, photograph, vectors_of
 

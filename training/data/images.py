@@ -1,0 +1,107 @@
+"""Pixels of a snapshot's images, in the size of their bucket."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.dataset import Dataset
+from curation.errors import SnapshotError
+from curation.ingest.load import LOAD_COLUMNS, load_bytes
+from curation.pixels import PixelSpec, views
+from curation.snapshot.config import Bucket
+from curation.tables import IMAGE_ROW_GROUP, from_parquet
+from schemas import dataset as paths
+from training.data.table import TrainingTable
+
+
+class ImageReader:
+    """Reads views of images by position, and keeps the last ones.
+
+    A view is a pure function of the file and the bucket, so what is kept cannot go stale. Images
+    are read by row groups of 64, whose other images are kept as well where they are wanted.
+
+    Args:
+        table: The images.
+        buckets: Size for each of the table's aspects.
+        protocols: fsspec protocols that originals left in place may be read by.
+        cache_bytes: Views that are kept, at most.
+    """
+
+    def __init__(
+        self,
+        table: TrainingTable,
+        buckets: Sequence[Bucket],
+        protocols: tuple[str, ...],
+        cache_bytes: int,
+    ) -> None:
+        self._table = table
+        self._specs = [
+            PixelSpec(size_px=width, height_px=height, fit="cover", filter="lanczos")
+            for width, height in buckets
+        ]
+        self._protocols = protocols
+        self._cache_bytes = cache_bytes
+        self._held_bytes = 0
+        self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._of_group: dict[tuple[int, int], list[int]] = {}
+        for position, (shard, row) in enumerate(
+            zip(table.shard.tolist(), table.row.tolist(), strict=True)
+        ):
+            self._of_group.setdefault((shard, row // IMAGE_ROW_GROUP), []).append(position)
+
+    def read(self, positions: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """Return (height, width, 3) uint8 sRGB for each position.
+
+        Raises:
+            SnapshotError: A kept image cannot be read any more.
+        """
+        wanted = set(positions)
+        found: dict[int, NDArray[np.uint8]] = {}
+        for position in sorted(wanted):
+            if position in self._cache:
+                self._cache.move_to_end(position)
+                found[position] = self._cache[position]
+            elif position not in found:
+                found.update(self._read_group(position, wanted))
+        return [found[position] for position in positions]
+
+    def _read_group(self, position: int, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
+        """Read the row group that an image lies in; return those of it that are wanted."""
+        shard = int(self._table.shard[position])
+        group = int(self._table.row[position]) // IMAGE_ROW_GROUP
+        mine = self._of_group[shard, group]
+        if self._held_bytes >= self._cache_bytes:  # there is no room for more than is wanted
+            mine = [other for other in mine if other in wanted]
+        dataset: Dataset = self._table.dataset
+        columns = ["row", *LOAD_COLUMNS]
+        with dataset.store.open(paths.images_path(shard)) as file:
+            images = from_parquet(file, columns, [group])
+        rows = {row: place for place, row in enumerate(images["row"].to_pylist())}
+        images = images.take([rows[int(self._table.row[other])] for other in mine])
+        found = {}
+        for other, data in zip(mine, load_bytes(images, self._protocols), strict=True):
+            spec = self._specs[int(self._table.aspect[other])]
+            shown = data if isinstance(data, str) else views(data, [spec])[0]
+            if isinstance(shown, str):
+                image_id = self._table.image_ids[other].tobytes().hex()
+                message = (
+                    f"snapshot {self._table.snapshot}: image {image_id} (shard {shard}, row "
+                    f"{self._table.row[other]}) cannot be read: {shown}; restore the original, or "
+                    "make a snapshot without it"
+                )
+                raise SnapshotError(message)
+            self._keep(other, shown.pixels)
+            if other in wanted:
+                found[other] = shown.pixels
+        return found
+
+    def _keep(self, position: int, pixels: NDArray[np.uint8]) -> None:
+        if position in self._cache or pixels.nbytes > self._cache_bytes:
+            return
+        self._cache[position] = pixels
+        self._held_bytes += pixels.nbytes
+        while self._held_bytes > self._cache_bytes:
+            _, dropped = self._cache.popitem(last=False)
+            self._held_bytes -= dropped.nbytes

@@ -1,0 +1,81 @@
+"""Whether a run learnt anything: its held-out loss, and its pictures beside held-out ones."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from curation.pixels import as_pillow
+from training.evaluate import contact_sheet, draw_pictures
+from training.journal import read_journal
+from training.quality import low_pass, shuffled_pixels, sliced_wasserstein
+from training.run import Run
+from training.trained import load_trained
+
+MOST = 0.5
+"""Drawn pictures may be this far from held-out ones, beside pictures of shuffled pixels."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found.
+
+    Attributes:
+        first_loss: Held-out loss of the first evaluation.
+        last_loss: Of the last one.
+        distance: Sliced Wasserstein distance of drawn pictures to held-out ones, of their layout
+            and colour alone.
+        baseline: The same of held-out pictures with shuffled pixels.
+        num_pictures: Pictures drawn, one for each held-out square image.
+    """
+
+    first_loss: float
+    last_loss: float
+    distance: float
+    baseline: float
+    num_pictures: int
+
+    @property
+    def has_fallen(self) -> bool:
+        """Whether the held-out loss fell."""
+        return self.last_loss < self.first_loss
+
+    @property
+    def is_near(self) -> bool:
+        """Whether drawn pictures are near to real ones."""
+        return self.distance <= MOST * self.baseline
+
+
+def judge(run: Run, folder: Path) -> Verdict:
+    """Judge the newest checkpoint of a run; leaves `drawn.png` and `held-out.png` in its output.
+
+    Args:
+        run: A run with a split of held-out images, some of them nearly square.
+        folder: The run's output.
+    """
+    losses = [line["held_out/loss"] for line in read_journal(folder) if "held_out/loss" in line]
+    trained = load_trained(str(folder), run.device)
+    table = run.held_out
+    square = [n for n in range(len(table)) if table.aspect[n] == 0]
+    captions = table.captions.to_pylist()
+    real = run.pictures(table, square)
+    drawn = draw_pictures(
+        trained.model,
+        trained.codec,
+        trained.texts,
+        run.recipe.evaluation,
+        [captions[n][-1]["text"] if captions[n] else "" for n in square],
+        size=trained.square,
+        device=run.device,
+    )
+    as_pillow(contact_sheet(drawn)).save(folder / "drawn.png")
+    as_pillow(contact_sheet(real)).save(folder / "held-out.png")
+    shown = torch.from_numpy(real)
+    features = low_pass(shown)
+    return Verdict(
+        losses[0],
+        losses[-1],
+        sliced_wasserstein(low_pass(torch.from_numpy(drawn)), features),
+        sliced_wasserstein(low_pass(shuffled_pixels(shown)), features),
+        len(square),
+    )

@@ -1,0 +1,75 @@
+"""What an objective promises the loop.
+
+The loop knows no objective by name. It asks which role is to be updated next and from how many
+global batches, has the objective make a loss of each micro-batch, and steps that role's optimizer.
+Accumulation, clipping, sharding, averaging, schedules and checkpoints are the loop's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from training.data.batch import Batch
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimizer step to come.
+
+    Attributes:
+        role: Whose.
+        num_batches: Global batches that it is made from.
+    """
+
+    role: str
+    num_batches: int = 1
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Something measured, as a sum and what it is divided by: so parts of a batch add up.
+
+    Attributes:
+        total: Scalar, detached.
+        weight: Scalar, detached; where it is 0 in the end, there is no figure.
+    """
+
+    total: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one micro-batch says.
+
+    Attributes:
+        loss: Scalar: a sum over the micro-batch's samples, divided by the samples of the global
+            batch. The losses of all micro-batches of all ranks add up to the batch's.
+        metrics: Name -> figure.
+    """
+
+    loss: Tensor
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """Turns batches into losses.
+
+    Attributes:
+        roles: Name -> module that is trained; the loop makes an optimizer for each.
+    """
+
+    roles: Mapping[str, nn.Module]
+
+    def next_phase(self, state: dict[str, Any]) -> Phase:
+        """Say what is to be updated next, and note in `state` that it was asked.
+
+        `state` is JSON, empty at the start, and kept in checkpoints.
+        """
+        ...
+
+    def update(self, phase: Phase, batch: Batch) -> Update:
+        """Return the loss of a micro-batch for the phase's role."""
+        ...

@@ -1,0 +1,134 @@
+"""A training recipe: everything that decides what a run learns, and where it leaves it."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from curation.config import Config, apply_overrides, parse_yaml, validate
+from curation.errors import ConfigError
+from curation.urls import check_values
+from training.data.captions import CaptionConfig
+from training.data.plan import BatchConfig
+from training.encoders.latents import AnyCodec, BlockDctConfig
+from training.encoders.texts import AnyTextEncoder, HashedTokensConfig
+from training.loop import LoopConfig
+from training.model import ModelConfig
+from training.objectives import AnyObjective
+from training.objectives.flow import FlowConfig
+from training.optimizers import OptimizerConfig
+
+
+class DataConfig(Config):
+    """What is trained on, and in which order.
+
+    Attributes:
+        edge_px: Edge of the square whose area images have; their proportions are kept by buckets.
+        batch: How global batches are cut.
+        micro_size: Samples that a process computes at once.
+        captions: Which captions are drawn.
+        flip: Mirror half of the visits. Not for images with text.
+        loss_weight: `none`, or `snapshot` for the weights that the snapshot gives.
+        domains: Glob over category paths -> domain; `default` for the others.
+        cache_bytes: Decoded images that are kept in memory.
+    """
+
+    edge_px: int = Field(default=256, ge=16, le=4096)
+    batch: BatchConfig = BatchConfig(size=64)
+    micro_size: int = Field(default=64, ge=1)
+    captions: CaptionConfig = CaptionConfig()
+    flip: bool = False
+    loss_weight: Literal["none", "snapshot"] = "none"
+    domains: dict[str, str] = {}
+    cache_bytes: int = Field(default=1 << 30, ge=0)
+
+
+class EvaluationConfig(Config):
+    """What is looked at while the run goes on.
+
+    Attributes:
+        every: Steps between evaluations.
+        images: Held-out images whose loss is measured; 0 for none.
+        prompts: For each of them a picture is drawn.
+        steps: Of the sampler.
+        shift: Of the sampler's schedule; also what an export writes. The released pipelines use
+            3.0; one source says 4.0 for the base model, which is unresolved.
+        guidance: 1 for none.
+    """
+
+    every: int = Field(default=500, ge=1)
+    images: int = Field(default=256, ge=0)
+    prompts: tuple[str, ...] = ()
+    steps: int = Field(default=20, ge=1, le=1000)
+    shift: float = Field(default=3.0, gt=0)
+    guidance: float = Field(default=4.0, ge=0)
+
+
+class Recipe(Config):
+    """A recipe file.
+
+    Attributes:
+        name: `[a-z0-9_-]+`.
+        dataset: Folder or URL of the dataset.
+        snapshot: Id of the snapshot, its beginning, or `latest`.
+        output: Folder or URL of the run.
+        seed: Of the order, the draws and the first weights.
+        model: What is trained.
+        codec: Pictures to latents.
+        text: Captions to features.
+        data: What is trained on.
+        objective: What is minimised.
+        optimizer: How.
+        loop: How long.
+        evaluation: What is looked at meanwhile.
+        precision: In which the model computes; its weights stay fp32.
+        protocols: fsspec protocols that originals left in place may be read by.
+    """
+
+    name: str
+    dataset: str
+    snapshot: str = "latest"
+    output: str
+    seed: int = 0
+    model: ModelConfig = ModelConfig.model_validate({})
+    codec: Annotated[AnyCodec, Field(discriminator="codec")] = BlockDctConfig()
+    text: Annotated[AnyTextEncoder, Field(discriminator="encoder")] = HashedTokensConfig()
+    data: DataConfig = DataConfig()
+    objective: AnyObjective = FlowConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loop: LoopConfig
+    evaluation: EvaluationConfig = EvaluationConfig()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    protocols: tuple[str, ...] = ("file",)
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+            message = "a recipe name has lower-case letters, digits, '_' and '-' only"
+            raise ValueError(message)
+        return name
+
+
+def parse_recipe(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file's text; `where` names it in errors.
+
+    Raises:
+        ConfigError: One sentence for each problem.
+    """
+    try:
+        values: dict[str, Any] = apply_overrides(parse_yaml(text, where), overrides)
+        values = {
+            **values,
+            "codec": {"codec": "block_dct", **(values.get("codec") or {})},
+            "text": {"encoder": "hashed_tokens", **(values.get("text") or {})},
+        }
+        check_values(values)
+        return validate(Recipe, values, "")
+    except ConfigError as error:
+        lines = [
+            line if line.startswith((where, "--set")) else f"{where}: {line}"
+            for line in str(error).splitlines()
+        ]
+        raise ConfigError("\n".join(lines)) from error
