@@ -101,6 +101,8 @@ def make_internvl(
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     words: tuple[str, ...] = WORDS,
+    vision: Mapping[str, Any] = VISION,
+    language: Mapping[str, Any] = LANGUAGE,
     **config: Any,
 ) -> Path:
     """Write the model; return its folder.
@@ -110,10 +112,12 @@ def make_internvl(
         seed: Of the weights.
         dtype: Of the weights.
         words: What the tokenizer makes one token of.
+        vision: Sizes of the part that sees.
+        language: Sizes of the part that answers.
         config: Replaces keys of `config.json`.
     """
     folder.mkdir(parents=True)
-    tensors = random_tensors(seed)
+    tensors = random_tensors(seed, vision, language)
     keys = sorted(tensors)
     files = (keys[: len(keys) // 2], keys[len(keys) // 2 :])
     weight_map: dict[str, str] = {}
@@ -125,14 +129,16 @@ def make_internvl(
     _write(folder / "model.safetensors.index.json", index)
     _write(
         folder / "config.json",
-        {**CONFIG, "vision_config": {**VISION}, "llm_config": {**LANGUAGE}, **config},
+        {**CONFIG, "vision_config": {**vision}, "llm_config": {**language}, **config},
     )
     (folder / "modeling_internvl_chat.py").write_text("raise SystemExit('code was run')\n")
     write_tokenizer(folder, words)
     return folder
 
 
-def random_tensors(seed: int) -> Tensors:
+def random_tensors(
+    seed: int, vision: Mapping[str, Any] = VISION, language: Mapping[str, Any] = LANGUAGE
+) -> Tensors:
     """Make the weights by their released names; large enough that images differ in their scores."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -151,8 +157,8 @@ def random_tensors(seed: int) -> Tensors:
             f"{name}.bias": draw(width, spread=0.1),
         }
 
-    width, inner = VISION["hidden_size"], VISION["intermediate_size"]
-    patch, grid = VISION["patch_size"], VISION["image_size"] // VISION["patch_size"]
+    width, inner = vision["hidden_size"], vision["intermediate_size"]
+    patch, grid = vision["patch_size"], vision["image_size"] // vision["patch_size"]
     head = "vision_model.embeddings"
     tensors: Tensors = {
         f"{head}.class_embedding": draw(1, 1, width),
@@ -160,7 +166,7 @@ def random_tensors(seed: int) -> Tensors:
         f"{head}.patch_embedding.weight": draw(width, 3, patch, patch, spread=1 / patch),
         f"{head}.patch_embedding.bias": draw(width, spread=0.1),
     }
-    for number in range(VISION["num_hidden_layers"]):
+    for number in range(vision["num_hidden_layers"]):
         layer = f"vision_model.encoder.layers.{number}"
         tensors |= linear(f"{layer}.attn.qkv", 3 * width, width)
         tensors |= linear(f"{layer}.attn.proj", width, width)
@@ -168,11 +174,11 @@ def random_tensors(seed: int) -> Tensors:
         tensors |= linear(f"{layer}.mlp.fc2", width, inner)
         tensors |= norm(f"{layer}.norm1", width) | norm(f"{layer}.norm2", width)
         tensors |= {f"{layer}.ls1": draw(width), f"{layer}.ls2": draw(width)}
-    size, inner = LANGUAGE["hidden_size"], LANGUAGE["intermediate_size"]
+    size, inner = language["hidden_size"], language["intermediate_size"]
     tensors |= norm("mlp1.0", 4 * width)
     tensors |= linear("mlp1.1", size, 4 * width) | linear("mlp1.3", size, size, gain=4.0)
-    narrow = size // LANGUAGE["num_attention_heads"] * LANGUAGE["num_key_value_heads"]
-    for number in range(LANGUAGE["num_hidden_layers"]):
+    narrow = size // language["num_attention_heads"] * language["num_key_value_heads"]
+    for number in range(language["num_hidden_layers"]):
         layer = f"language_model.model.layers.{number}"
         tensors |= linear(f"{layer}.self_attn.q_proj", size, size)
         tensors |= linear(f"{layer}.self_attn.k_proj", narrow, size)
@@ -183,7 +189,7 @@ def random_tensors(seed: int) -> Tensors:
         tensors |= linear(f"{layer}.mlp.down_proj", size, inner, bias=False)
         for name in ("input_layernorm", "post_attention_layernorm"):
             tensors[f"{layer}.{name}.weight"] = draw(size, spread=0.1, mean=1.0)
-    rows = LANGUAGE["vocab_size"]
+    rows = language["vocab_size"]
     tensors["language_model.model.embed_tokens.weight"] = draw(rows, size, spread=0.5)
     tensors["language_model.model.norm.weight"] = draw(size, spread=0.1, mean=1.0)
     tensors["language_model.lm_head.weight"] = draw(rows, size, spread=4 * size**-0.5)
