@@ -168,7 +168,7 @@ class RayRunner:
                 self._stuck_since.pop(pool.name, None)
             elif now - self._stuck_since.setdefault(pool.name, now) > self._start_timeout_s:
                 message = (
-                    f"{pool.name}: no worker with {pool.cpus:g} CPU and {pool.gpus:g} GPU could be "
+                    f"{pool.name}: no worker with {pool.needs} could be "
                     f"started within {self._start_timeout_s:g} s, because others use the cluster "
                     "or nodes did not come up; free resources or raise run.start_timeout_s"
                 )

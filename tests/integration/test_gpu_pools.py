@@ -31,8 +31,10 @@ STAGES = {"luma": {}, "glow": {**GLOW, "run": {"replicas": [1, 4]}}}
 
 @pytest.fixture(scope="module")
 def gpu_cluster(ray_cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster with a third node, which has a core and a GPU."""
-    node = ray_cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100 << 20)
+    """The cluster with a third node, which has a core, a GPU and a lens."""
+    node = ray_cluster.add_node(
+        num_cpus=1, num_gpus=1, resources={"lens": 1}, object_store_memory=100 << 20
+    )
     ray_cluster.wait_for_nodes()
     yield ray_cluster
     ray_cluster.remove_node(node)
@@ -103,8 +105,12 @@ def test_gpu_workers_see_what_the_cpu_pool_has_decoded(
 def test_where_only_the_gpu_stage_is_due_the_cpu_pool_decodes_for_it(
     gpu_cluster: Cluster, pictures: Path, tmp_path: Path
 ) -> None:
-    """A scorer added to an old dataset: CPU workers have no task, and views to make."""
-    stages = {"luma": {}, "glow": {**GLOW, "pause_s": 0.2, "run": {"replicas": [1, 2]}}}
+    """A scorer added to an old dataset: CPU workers have no task, and views to make.
+
+    The GPU would hold four of its workers, the node's lens holds two.
+    """
+    running = {"replicas": [1, 4], "resources": {"lens": 0.5}}
+    stages = {"luma": {}, "glow": {**GLOW, "pause_s": 0.2, "run": running}}
     old: Stages = {"luma": {}}
     for name in ("ray", "local"):
         run_here(tmp_path / name, pictures, old)
@@ -116,6 +122,7 @@ def test_where_only_the_gpu_stage_is_due_the_cpu_pool_decodes_for_it(
     assert summary.facts["fed"] > NUM_SHARDS // 2
     assert summary.facts["fed"] + summary.facts["unfed"] == NUM_SHARDS
     assert runner.largest("cpu") >= 1
+    assert runner.largest("glow") == 2
     found = files_of(tmp_path / "ray", without=PER_RUN)
     assert found == run_here(tmp_path / "local", pictures, stages)
 
