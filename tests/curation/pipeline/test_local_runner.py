@@ -93,7 +93,7 @@ def test_gpus_environments_and_more_memory_than_there_is_are_refused():
 
 def test_a_pool_of_some_size_has_a_worker_a_core(monkeypatch):
     """Within its limits; a number is a number."""
-    monkeypatch.setattr(local_runner.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
     sizes = {(1, 8): 3, (2, 2): 2, (4, 8): 4, (1, None): 1, (1, 1): 1}
 
     for (least, most), size in sizes.items():

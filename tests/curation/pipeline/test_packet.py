@@ -103,11 +103,11 @@ def begin(tmp_path):
     """Take in a lake of images good and bad; return session, spec, task of glow and of packing."""
     lake = make_lake(tmp_path / "lake", 9)
 
-    def start(marker=b"", **glow):
+    def start(marker=b"", **settings):
         with (lake / "d0/img000.png").open("ab") as file:
             file.write(marker)
         session = make_session(
-            tmp_path / "data", lake, {"glow": glow}, max_shard_rows=64, row_timeout_s=0.5
+            tmp_path / "data", lake, {"glow": settings}, max_shard_rows=64, row_timeout_s=0.5
         )
         dataset = session.create_dataset()
         assert session.config.source is not None
