@@ -99,7 +99,7 @@ def check_room(what: str, num_bytes: int, folder: Path) -> None:
             f"{what}: takes {num_bytes / (1 << 30):.1f} GiB, and {folder} has "
             f"{free / (1 << 30):.1f} GiB left; free some, or set LONGTAIL_CACHE to another folder"
         )
-        raise ConfigError(message)
+        raise MissingWeightsError(message)
 
 
 def _copy(store: Store, name: str, file: Path, stamp: Stamp) -> None:
