@@ -3,6 +3,7 @@
     LongtailError                 exit code 1
     ├── UsageError                exit code 2: refused before anything starts
     │   ├── ConfigError           a pipeline file or override is wrong
+    │   │   └── MissingWeightsError   what it names is not on this machine
     │   ├── DatasetError          the folder is no dataset, or one of a newer layout
     │   ├── ResourceError         the machines can never give what the pipeline asks
     │   ├── SnapshotError         the snapshot cannot be made or found as asked
@@ -33,6 +34,14 @@ class UsageError(LongtailError):
 
 class ConfigError(UsageError):
     """A pipeline file or an override is wrong."""
+
+
+class MissingWeightsError(ConfigError):
+    """Weights, or a file or package that says what they are, are not on this machine.
+
+    They may be elsewhere, so what an earlier run learnt of them may stand in; for what is here and
+    wrong it may not.
+    """
 
 
 class DatasetError(UsageError):

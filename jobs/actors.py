@@ -98,6 +98,8 @@ class Actor:
     def start(cls, name: str, pool: Pool) -> "Actor":
         """Ask Ray for a worker."""
         options: dict[str, Any] = {"num_cpus": pool.cpus, "num_gpus": pool.gpus}
+        if pool.resources:
+            options["resources"] = dict(pool.resources)
         if pool.shards_in_flight > 1:
             options["max_concurrency"] = pool.shards_in_flight + 1  # and one that says `begin`
         if pool.runtime_env is not None:

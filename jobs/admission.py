@@ -42,13 +42,16 @@ def admit(
                 asked_cpus = sum(p.cpus * p.min_workers for p in pools)
                 asked_gpus = sum(p.gpus * p.min_workers for p in pools)
                 message = (
-                    f"{pool.name}: {pool.min_workers} worker(s) with {pool.cpus:g} CPU and "
-                    f"{pool.gpus:g} GPU each do not fit; all pools together ask for at least "
+                    f"{pool.name}: {pool.min_workers} worker(s) with {pool.needs} each do not "
+                    "fit; all pools together ask for at least "
                     f"{asked_cpus:g} CPU and {asked_gpus:g} GPU, the cluster has "
                     f"{sum(s.cpus for s in sizes):g} CPU and {sum(s.gpus for s in sizes):g} GPU on "
                     f"{len(sizes)} node(s); lower run.cpus, run.gpus or run.replicas, or use a "
                     "larger cluster"
                 )
+                for name, amount in pool.resources.items():
+                    if not any(size.custom.get(name, 0) >= amount for size in sizes):
+                        message += f"; no node has {amount:g} {name}: see run.resources"
                 if pool.gpus and not any(size.gpus for size in sizes):
                     message += "; without GPUs, compute on the CPU: --set run.device=cpu"
                 if unknown:

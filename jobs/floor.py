@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from curation.pipeline.runner import Pool
-from jobs.rooms import NodeSize, Room, by_size
+from jobs.rooms import NodeSize, Room, by_size, held_by
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Floor:
     def _holds(self, node: str, pool: Pool, gone: Sequence[Member], is_kept_out: bool) -> bool:
         if is_kept_out:
             given = [victim.pool for victim in gone]
-            return Room(NodeSize(sum(p.cpus for p in given), sum(p.gpus for p in given))).fits(pool)
+            return Room(held_by(given)).fits(pool)
         return self._room_without(node, gone).fits(pool)
 
     def _room_without(self, node: str, gone: Sequence[Member]) -> Room:

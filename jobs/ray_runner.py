@@ -138,7 +138,8 @@ class RayRunner:
             self._number += 1
             actor = Actor.start(f"{name}-{self._number}", by_name[name])
             self._actors[actor.name] = actor
-        self._check_stuck(pools, changes.stuck)
+        tasks = {pool.name for pool in pools if any(dispatch.count(pool.name).values())}
+        self._check_stuck(pools, changes.stuck & tasks)  # nobody depends on views made ahead
 
     def _demand(self, pool: Pool, dispatch: Dispatch) -> Demand:
         """Say what a pool has to do; for the CPU pool, views that are to be made count as tasks."""
@@ -168,7 +169,7 @@ class RayRunner:
                 self._stuck_since.pop(pool.name, None)
             elif now - self._stuck_since.setdefault(pool.name, now) > self._start_timeout_s:
                 message = (
-                    f"{pool.name}: no worker with {pool.cpus:g} CPU and {pool.gpus:g} GPU could be "
+                    f"{pool.name}: no worker with {pool.needs} could be "
                     f"started within {self._start_timeout_s:g} s, because others use the cluster "
                     "or nodes did not come up; free resources or raise run.start_timeout_s"
                 )

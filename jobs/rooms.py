@@ -1,10 +1,11 @@
 """What machines hold: how many workers of which pools fit on a node."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from curation.pipeline.config import NodeLimit
+from curation.pipeline.config import RAYS_OWN, NodeLimit
 from curation.pipeline.runner import Pool
 
 _PARTS = 10_000
@@ -16,10 +17,11 @@ NODE_TYPE_LABEL = "ray.io/node-group"
 
 @dataclass(frozen=True)
 class NodeSize:
-    """Cores and GPUs of a machine."""
+    """Cores, GPUs and custom resources of a machine."""
 
     cpus: float = 0.0
     gpus: float = 0.0
+    custom: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 class Room:
@@ -36,16 +38,24 @@ class Room:
     def __init__(self, size: NodeSize, occupants: Iterable[Pool] = ()) -> None:
         self._cpus = _parts(size.cpus)
         self._gpus = [_PARTS] * int(size.gpus)
+        self._custom = {name: _parts(amount) for name, amount in size.custom.items()}
         for pool in by_size(occupants):
             self.take(pool)
 
     def fits(self, pool: Pool) -> bool:
         """Say whether one more worker of `pool` fits."""
-        return self._cpus >= _parts(pool.cpus) and self._devices(pool) is not None
+        custom = pool.resources.items()
+        return (
+            self._cpus >= _parts(pool.cpus)
+            and self._devices(pool) is not None
+            and all(self._custom.get(name, 0) >= _parts(amount) for name, amount in custom)
+        )
 
     def take(self, pool: Pool) -> None:
-        """Give a worker its cores and GPUs; one that does not fit takes what there is."""
+        """Give a worker what it holds; one that does not fit takes what there is."""
         self._cpus = max(self._cpus - _parts(pool.cpus), 0)
+        for name, amount in pool.resources.items():
+            self._custom[name] = max(self._custom.get(name, 0) - _parts(amount), 0)
         need = _parts(pool.gpus)
         for device in self._devices(pool) or ():
             given = min(need, self._gpus[device])
@@ -65,8 +75,19 @@ class Room:
 
 
 def by_size(pools: Iterable[Pool]) -> list[Pool]:
-    """Return pools with the largest workers first, which is how most of them fit."""
-    return sorted(pools, key=lambda pool: (-pool.gpus, -pool.cpus, pool.name))
+    """Return pools with the largest workers first, which is how most of them fit.
+
+    Of those with as many GPUs, first come those that ask for what only some nodes have.
+    """
+    return sorted(pools, key=lambda p: (-p.gpus, not p.resources, -p.cpus, p.name))
+
+
+def held_by(pools: Sequence[Pool]) -> NodeSize:
+    """Return what workers hold together, as if it were a machine."""
+    custom: Counter[str] = Counter()
+    for pool in pools:
+        custom.update(pool.resources)
+    return NodeSize(sum(p.cpus for p in pools), sum(p.gpus for p in pools), custom)
 
 
 def alive(nodes: Iterable[Mapping[str, Any]]) -> dict[str, NodeSize]:
@@ -87,7 +108,7 @@ def startable(
     for name, limit in limits.items():
         same = [n for n in nodes if n["Alive"] and n.get("Labels", {}).get(NODE_TYPE_LABEL) == name]
         if limit.cpus is not None:
-            size = NodeSize(limit.cpus, limit.gpus)
+            size = NodeSize(limit.cpus, limit.gpus, limit.resources)
         elif same:
             size = _size(same[0])
         else:
@@ -98,7 +119,9 @@ def startable(
 
 
 def _size(node: Mapping[str, Any]) -> NodeSize:
-    return NodeSize(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+    found = node["Resources"]
+    custom = {n: a for n, a in found.items() if n not in RAYS_OWN and not n.startswith("node:")}
+    return NodeSize(found.get("CPU", 0.0), found.get("GPU", 0.0), custom)
 
 
 def _parts(amount: float) -> int:

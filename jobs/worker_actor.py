@@ -78,7 +78,7 @@ def fetch(reference: Any) -> int | None:
     """Return the descriptor of a packet in the object store, or null where it cannot be had."""
     try:
         return packet_file(ray.get(reference, timeout=_FETCH_S))
-    except RayError as error:  # its node was lost, or the network is slow
+    except (RayError, OSError) as error:  # its node was lost, the network is slow, memory is full
         why = str(error).partition("\n")[0]
         log.warning("a packet is not to be had, the images are decoded here: %s", why)
         return None

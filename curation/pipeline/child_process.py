@@ -9,7 +9,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from curation.pipeline.messages import Reply, Request, receive_packets, send_packets
+from curation.pipeline.messages import Reply, Request, receive, send
 from curation.pipeline.progress import Progress
 from curation.pipeline.tasks import TaskResult
 
@@ -84,8 +84,7 @@ class ChildProcess:
 
     def send(self, request: Request) -> None:
         """Ask for something; `OSError` where nobody listens."""
-        self._connection.send(request)
-        send_packets(self._connection, request.packets)
+        send(self._connection, request, request.packets)
 
     def receive(self, timeout_s: float, other: int | None = None) -> Reply | None:
         """Return its next word, or null after `timeout_s`.
@@ -102,9 +101,9 @@ class ChildProcess:
             waited.append(other)
         if self._connection not in wait(waited, timeout_s):
             return None
-        reply: Reply = self._connection.recv()
-        if isinstance(reply.answer, TaskResult) and reply.answer.packets:
-            packets = receive_packets(self._connection, reply.answer.packets)
+        reply: Reply
+        reply, packets = receive(self._connection)
+        if isinstance(reply.answer, TaskResult):
             reply = replace(reply, answer=replace(reply.answer, packets=packets))
         return reply
 

@@ -23,6 +23,10 @@ as a Parquet file that grows, beside the libraries themselves."""
 
 Device = Literal["auto", "cpu", "cuda"]
 Replicas = Annotated[int, Field(ge=1)]
+Amount = Annotated[float, Field(gt=0)]
+
+RAYS_OWN = ("CPU", "GPU", "memory", "object_store_memory")
+"""Resources that Ray counts on every node; all others are custom ones."""
 
 
 class RunSettings(Config):
@@ -41,6 +45,8 @@ class RunSettings(Config):
         shards_in_flight: Shards that a worker has in hand at once; null takes the stage's own.
         runtime_env: Ray's `runtime_env` of the instance's own pool, as for a Ray job: packages, a
             container image or a Python of its own.
+        resources: What else a worker of that pool holds, as the cluster's nodes name it (Ray's
+            custom resources), such as `{scratch_disk: 1}`.
         row_timeout_s: Time that one image may take before its row becomes `timeout`.
     """
 
@@ -52,6 +58,7 @@ class RunSettings(Config):
     batch_size: int | None = Field(default=None, ge=1, le=65536)
     shards_in_flight: int | None = Field(default=None, ge=1, le=64)
     runtime_env: dict[str, Any] | None = None
+    resources: dict[str, Amount] = {}
     row_timeout_s: float = Field(default=60.0, gt=0)
 
     @field_validator("replicas")
@@ -61,6 +68,18 @@ class RunSettings(Config):
             message = f"expected [least, most], found {list(replicas)}"
             raise ValueError(message)
         return replicas
+
+    @field_validator("resources")
+    @classmethod
+    def _custom(cls, resources: dict[str, float]) -> dict[str, float]:
+        for name, amount in resources.items():
+            if name in RAYS_OWN:
+                message = f"{name!r} is Ray's own; say run.cpus, run.gpus or run.memory_bytes"
+                raise ValueError(message)
+            if amount > 1 and amount != int(amount):
+                message = f"{name}: a worker has a part of one, or whole ones, found {amount:g}"
+                raise ValueError(message)
+        return resources
 
     @property
     def min_workers(self) -> int:
@@ -84,11 +103,13 @@ class NodeLimit(Config):
         count: Nodes in all, those alive among them.
         cpus: Cores of one; null where a living node of the type tells its size.
         gpus: GPUs of one; counted only beside `cpus`.
+        resources: Custom resources of one; the same.
     """
 
     count: int = Field(ge=0)
     cpus: float | None = Field(default=None, ge=0)
     gpus: float = Field(default=0.0, ge=0)
+    resources: dict[str, Amount] = {}
 
     @model_validator(mode="before")
     @classmethod

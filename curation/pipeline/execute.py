@@ -158,8 +158,7 @@ class Executor:
         else:
             results |= self._finish(task.shard, steps, num_rows)
         self.progress.at(len(task.steps))
-        made = {name: writer.finish() for name, (_, writer) in packing.items()}
-        return TaskResult(results, decode_seconds=decode_seconds, packets=made)
+        return TaskResult(results, decode_seconds=decode_seconds, packets=_finished(packing))
 
     def _ingest(self, task: Task, shard: int) -> tuple[pa.Table | None, StepResult]:
         assert task.work_list is not None
@@ -218,7 +217,11 @@ class Executor:
         for name in task.packs:
             spec = self.spec.instance(name).make().pixels()
             assert spec is not None
-            packing[name] = (_place(self._specs, spec), PacketWriter())
+            try:
+                packing[name] = (_place(self._specs, spec), PacketWriter())
+            except OSError as error:
+                _give_up(packing, error)
+                break
         return packing
 
     def _make(self, instance: Instance) -> Stage[Any]:
@@ -358,8 +361,23 @@ def _pack(packing: _Packing, images: pa.Table, views: Views) -> None:
         for position, writer in packing.values():
             writer.add(images["image_id"].to_pylist(), [row[position] for row in views])
     except OSError as error:
-        log.warning("views are not packed: %s", error)
-        _drop(packing)
+        _give_up(packing, error)
+
+
+def _finished(packing: _Packing) -> dict[str, int]:
+    """Return the descriptors of the packets, as far as they could be finished."""
+    made: dict[str, int] = {}
+    try:
+        for name, (_, writer) in packing.items():
+            made[name] = writer.finish()
+    except OSError as error:
+        _give_up({name: packing[name] for name in packing if name not in made}, error)
+    return made
+
+
+def _give_up(packing: _Packing, error: OSError) -> None:
+    log.warning("views are not packed: %s", error)
+    _drop(packing)
 
 
 def _drop(packing: _Packing) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curation.dataset import Dataset
-from curation.errors import ConfigError, DatasetError, LongtailError
+from curation.errors import ConfigError, DatasetError, LongtailError, MissingWeightsError
 from curation.fingerprint import pretty_json
 from curation.pipeline.stage import Stage
 
@@ -61,6 +61,8 @@ class Recorded:
 class Learnt:
     """Finds facts for a run: looks at the weights, once; where they are not here, at the record.
 
+    Weights that are here and wrong are refused: of those, the record knows nothing.
+
     Args:
         url: Where the dataset lies, or will.
         pipeline: The pipeline's name.
@@ -76,7 +78,7 @@ class Learnt:
         if name not in self._known:
             try:
                 facts = learn(name, stage)
-            except ConfigError:
+            except MissingWeightsError:
                 known = self.recorded(name, stage)
                 if known is None:
                     raise
@@ -110,13 +112,14 @@ def learn(name: str, stage: Stage[Any]) -> Mapping[str, Any]:
     """Return what a stage learns of its weights here.
 
     Raises:
-        ConfigError: They are not here; the message begins with the instance.
+        MissingWeightsError: They are not here; the message begins with the instance.
+        ConfigError: They are wrong; the same.
     """
     try:
         return stage.learn()
     except ConfigError as error:
         message = f"stages.{name}: {error}"
-        raise ConfigError(message) from error
+        raise type(error)(message) from error
 
 
 def _recorded_for(

@@ -234,15 +234,13 @@ class Flight:
             os.eventfd_read(self._called)
         if reply is None:
             return
-        if isinstance(reply.answer, OutOfMemory):
-            raise EOFError
+        if isinstance(reply.answer, OutOfMemory) or reply.slot is None:
+            raise EOFError  # whose request could not be read is not known, and the rest goes on
         if isinstance(reply.answer, TaskResult):
-            assert reply.slot is not None
             self._answer(self._flying.pop(reply.slot), reply.answer)
         else:  # it could not begin: once more alone, which tells what is the matter
             self._worker.send_anew()
-            slots = list(self._flying) if reply.slot is None else [reply.slot]
-            self._set_apart([self._flying.pop(number) for number in slots])
+            self._set_apart([self._flying.pop(reply.slot)])
 
     def _is_overdue(self, child: ChildProcess) -> bool:
         """Say whether a row or a task takes longer than it may in company."""

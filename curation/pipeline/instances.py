@@ -32,6 +32,8 @@ FindFacts = Callable[[str, Stage[Any]], Mapping[str, Any]]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _OWN_KEYS = ("stage", "inputs", "run", "artifact")
+_POOL_KEYS = ("replicas", "shards_in_flight", "runtime_env", "resources")
+"""Run settings that say something of a pool, so of instances that have one to themselves."""
 
 
 @dataclass(frozen=True)
@@ -270,11 +272,18 @@ def _resources(draft: _Draft, device: Device) -> Resources:
             "worker needs, as in `gpus: 0.25`"
         )
         raise ConfigError(message)
+    has_own_pool = own.own_pool or gpus > 0
+    if not has_own_pool and (given := [key for key in _POOL_KEYS if getattr(run, key)]):
+        message = (
+            f"stages.{draft.name}.run.{given[0]}: it has no workers of its own, it shares those of "
+            "the CPU pool; leave it out, or say run.workers for the whole pipeline"
+        )
+        raise ConfigError(message)
     return Resources(
         cpus=own.cpus if run.cpus is None else run.cpus,
         gpus=0.0 if chosen == "cpu" else gpus,
         memory_bytes=run.memory_bytes or own.memory_bytes,
-        own_pool=own.own_pool or gpus > 0,
+        own_pool=has_own_pool,
         shards_in_flight=run.shards_in_flight or own.shards_in_flight,
         max_workers=own.max_workers if run.replicas is None else run.max_workers,
     )

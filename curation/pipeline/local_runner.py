@@ -36,7 +36,7 @@ class LocalRunner:
         self._workers: dict[str, _Local] = {}
 
     def check(self, pools: Sequence[Pool]) -> None:
-        """Refuse GPUs and environments, which are Ray's, and more memory than there is."""
+        """Refuse what only Ray knows, GPUs among it, and more memory than there is."""
         if gpus := [pool for pool in pools if pool.gpus > 0]:
             message = (
                 f"{gpus[0].name} asks for {gpus[0].gpus:g} GPU; the local runner schedules none: "
@@ -48,6 +48,13 @@ class LocalRunner:
                 f"{made[0].name} asks for run.runtime_env, an environment that Ray makes; the "
                 "local runner makes none: use --runner ray, or leave it out and install here what "
                 "it names"
+            )
+            raise ResourceError(message)
+        if asking := [pool for pool in pools if pool.resources]:
+            message = (
+                f"{asking[0].name} asks for {', '.join(asking[0].resources)} by run.resources, "
+                "which nodes of a Ray cluster have; the local runner knows none: use --runner ray, "
+                "or leave it out"
             )
             raise ResourceError(message)
         have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -144,7 +151,12 @@ class LocalRunner:
 
 
 def _size(pool: Pool) -> int:
-    """One worker a core, unless told otherwise; one for a stage that has its pool to itself."""
-    if pool.max_workers is not None:
-        return pool.max_workers
-    return (os.cpu_count() or 1) if pool.name == CPU_POOL else pool.min_workers
+    """One worker a core, unless told otherwise; one for a stage that has its pool to itself.
+
+    Where that may be some number of workers, as many as there are cores.
+    """
+    cores = os.cpu_count() or 1
+    if pool.name == CPU_POOL:
+        return pool.max_workers or cores
+    most = pool.min_workers if pool.max_workers is None else pool.max_workers
+    return max(pool.min_workers, min(most, cores))

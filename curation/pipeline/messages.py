@@ -1,9 +1,11 @@
 """What a supervisor and its child say to each other."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
+from typing import Any
 
 from curation.pipeline.tasks import Task, TaskResult, WorkerSpec
 
@@ -17,8 +19,7 @@ class Ready:
 class Request:
     """What the supervisor asks for; `spec` is sent once and whenever it has changed.
 
-    `packets` is instance -> the descriptor of a packet that holds its views; the descriptors
-    themselves follow the message.
+    `packets` is instance -> the descriptor of a packet that holds its views; see `send`.
     """
 
     spec: WorkerSpec | None
@@ -52,16 +53,28 @@ class Reply:
     answer: Answer
 
 
-def send_packets(connection: Connection, packets: Mapping[str, int]) -> None:
-    """Send the descriptors that a message has named."""
+def send(connection: Connection, message: Request | Reply, packets: Mapping[str, int]) -> None:
+    """Send a message, and the descriptors of packets with it.
+
+    The descriptors go first: one that followed a message which the other side cannot read would be
+    taken for the beginning of the next message.
+    """
+    connection.send(tuple(packets))
     for descriptor in packets.values():
         send_handle(connection, descriptor, 0)
+    connection.send(message)
 
 
-def receive_packets(connection: Connection, packets: Mapping[str, int]) -> dict[str, int]:
-    """Return the descriptors that a message has named, as they are called in this process.
+def receive(connection: Connection) -> tuple[Any, dict[str, int]]:
+    """Return a message, and the descriptors that came with it, as they are called here.
 
     Raises:
         EOFError: The other side has ended.
     """
-    return {name: recv_handle(connection) for name in packets}
+    packets = {name: recv_handle(connection) for name in connection.recv()}
+    try:
+        return connection.recv(), packets
+    except BaseException:
+        for descriptor in packets.values():
+            os.close(descriptor)
+        raise

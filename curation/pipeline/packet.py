@@ -12,6 +12,7 @@ import mmap
 import os
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -38,7 +39,11 @@ def packet_bytes(spec: PixelSpec, num_rows: int) -> int:
 
 
 class PacketWriter:
-    """Takes the views of a shard, some rows at a time."""
+    """Takes the views of a shard, some rows at a time.
+
+    Raises:
+        OSError: The machine has no memory or descriptor left; so do `add` and `finish`.
+    """
 
     def __init__(self) -> None:
         self._file = os.fdopen(os.memfd_create("longtail-packet"), "wb")
@@ -59,7 +64,11 @@ class PacketWriter:
                 self._num_bytes += view.pixels.nbytes
 
     def finish(self) -> int:
-        """Return the descriptor of the whole packet; it is the caller's to close."""
+        """Return the descriptor of the whole packet; it is the caller's to close.
+
+        Raises:
+            OSError: The machine has no memory or descriptor left.
+        """
         index = json.dumps({"ids": self._ids, "views": self._views}).encode()
         self._file.write(index)
         self._file.write(_LENGTH.pack(len(index)))
@@ -70,7 +79,8 @@ class PacketWriter:
 
     def drop(self) -> None:
         """Forget all that was taken."""
-        self._file.close()
+        with suppress(OSError):  # what it could not write before, it tries once more
+            self._file.close()
 
 
 class Packet:
@@ -109,8 +119,13 @@ def packet_array(descriptor: int) -> NDArray[np.uint8]:
 
 
 def packet_file(data: NDArray[np.uint8]) -> int:
-    """Return the descriptor of a packet with these bytes; it is the caller's to close."""
-    descriptor = os.memfd_create("longtail-packet")
-    with os.fdopen(os.dup(descriptor), "wb") as file:
-        file.write(data.data)
-    return descriptor
+    """Return the descriptor of a packet with these bytes; it is the caller's to close.
+
+    Raises:
+        OSError: The machine has no memory or descriptor left.
+    """
+    with os.fdopen(os.memfd_create("longtail-packet"), "wb", buffering=0) as file:
+        rest = data.data.cast("B")
+        while rest:
+            rest = rest[file.write(rest) :]
+        return os.dup(file.fileno())

@@ -23,6 +23,7 @@ class Pool:
         memory_bytes: Address space of a worker's child.
         shards_in_flight: Shards that a worker has in hand at once; its memory is for all of them.
         runtime_env: Ray's `runtime_env` of a worker; null for that of the job.
+        resources: Custom resources of a worker: name -> amount.
     """
 
     name: str
@@ -33,6 +34,13 @@ class Pool:
     memory_bytes: int
     shards_in_flight: int = 1
     runtime_env: Mapping[str, Any] | None = field(default=None, hash=False)
+    resources: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def needs(self) -> str:
+        """What one worker holds, in words."""
+        custom = "".join(f" and {n:g} {name}" for name, n in sorted(self.resources.items()))
+        return f"{self.cpus:g} CPU and {self.gpus:g} GPU{custom}"
 
 
 class Feed:

@@ -87,6 +87,7 @@ class Session:
                         needs.memory_bytes,
                         needs.shards_in_flight,
                         own.runtime_env,
+                        own.resources,
                     )
                 )
         return pools

@@ -245,7 +245,9 @@ class Stage(ABC, Generic[C]):
         in it enters the fingerprint: role -> digest of what `weights` names.
 
         Raises:
-            ConfigError: They are not here; says how to get them.
+            MissingWeightsError: They are not here; says how to get them. Only then may what an
+                earlier run learnt of them stand in.
+            ConfigError: They are here and wrong.
         """
         named = self.weights()
         return {"weights": {role: weights_digest(named[role]) for role in named}} if named else {}

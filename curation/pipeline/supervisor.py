@@ -15,8 +15,8 @@ from curation.pipeline.messages import (
     Reply,
     Request,
     Unable,
-    receive_packets,
-    send_packets,
+    receive,
+    send,
 )
 from curation.pipeline.tasks import TaskResult
 
@@ -38,8 +38,9 @@ class Supervisor:
 
     def hear(self) -> Request:
         """Return the next request; `EOFError` when there will be none."""
-        request: Request = self._connection.recv()
-        return replace(request, packets=receive_packets(self._connection, request.packets))
+        request: Request
+        request, packets = receive(self._connection)
+        return replace(request, packets=packets)
 
     def tell(self, slot: int | None, answer: Answer) -> None:
         """Say something of the task in a slot; null where it is not known which.
@@ -48,8 +49,7 @@ class Supervisor:
         """
         packets = answer.packets if isinstance(answer, TaskResult) else {}
         with self._lock:
-            self._connection.send(Reply(slot, answer))
-            send_packets(self._connection, packets)
+            send(self._connection, Reply(slot, answer), packets)
         for descriptor in packets.values():
             os.close(descriptor)
 

@@ -20,7 +20,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from curation.errors import ConfigError
+from curation.errors import ConfigError, MissingWeightsError
 from curation.fingerprint import digest, pretty_json
 from curation.storage import ABANDONED_S
 from curation.weights.lock import alone
@@ -51,7 +51,7 @@ def cache_folder() -> Path:
         return Path(named).expanduser() if named else Path.home() / ".cache" / "longtail"
     except RuntimeError as error:
         message = f"this user has no home to keep weights in; set {CACHE_VARIABLE} to a folder"
-        raise ConfigError(message) from error
+        raise MissingWeightsError(message) from error
 
 
 def memory_folder() -> Path | None:
@@ -156,7 +156,7 @@ def _writing(target: Path) -> Iterator[None]:
             f"{target}: the weights cannot be kept there ({error.strerror or error}); mend that, "
             f"or set {CACHE_VARIABLE} to another folder"
         )
-        raise ConfigError(message) from error
+        raise MissingWeightsError(message) from error
 
 
 def _home(reference: Reference) -> Path:

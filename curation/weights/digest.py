@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from curation.errors import ConfigError
+from curation.errors import ConfigError, MissingWeightsError
 from curation.fingerprint import DIGEST_LENGTH, digest
 from curation.weights.lock import alone
 from curation.weights.memory import Memory
@@ -108,7 +108,8 @@ def digest_of(path: Path, memory: Path | None) -> str:
             reading them each time.
 
     Raises:
-        ConfigError: Something is missing, unreadable, or no file; or a folder has no weights.
+        MissingWeightsError: Something is missing.
+        ConfigError: Something is unreadable, or no file; or a folder has no weights.
     """
     try:
         if not path.is_dir():
@@ -122,7 +123,7 @@ def digest_of(path: Path, memory: Path | None) -> str:
         where = error.filename or path
         hint = "; the link leads nowhere" if Path(where).is_symlink() else ""
         message = f"{where}: no such file or folder{hint}; name weights that are there"
-        raise ConfigError(message) from error
+        raise MissingWeightsError(message) from error
     except OSError as error:
         message = f"{error.filename or path}: the weights cannot be read ({error.strerror})"
         raise ConfigError(message) from error

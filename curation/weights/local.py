@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation.errors import ConfigError
+from curation.errors import ConfigError, MissingWeightsError
 from curation.weights.cache import is_whole, keep, memory_folder, place_of, source_of
 from curation.weights.digest import digest_of, size_of
 from curation.weights.hub import fetch_from_hub
@@ -35,12 +35,13 @@ def weights_digest(text: str) -> str:
     large, and its name is pinned to its content.
 
     Raises:
-        ConfigError: There is nothing, it cannot be read, or it was never fetched from the hub.
+        MissingWeightsError: There is nothing, or it was never fetched from the hub.
+        ConfigError: It cannot be read.
     """
     reference = _parse(text)
     if reference.kind == "hub" and not is_whole(reference):
         message = f"{text}: not on this machine; `longtail models fetch PIPELINE` fetches it"
-        raise ConfigError(message)
+        raise MissingWeightsError(message)
     if reference.kind == "url":
         _up_to_date(reference)
     return digest_of(place_of(reference), memory_folder())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curation.errors import ConfigError, LongtailError
+from curation.errors import ConfigError, LongtailError, MissingWeightsError
 from curation.storage import Stamp, Store
 from curation.weights.digest import SUFFIXES, chosen
 from curation.weights.reference import Reference
@@ -26,7 +26,8 @@ def look(reference: Reference) -> dict[str, Stamp]:
         Path below the URL -> stamp; the path is empty where the URL itself is a file.
 
     Raises:
-        ConfigError: There is nothing, nothing that counts, or the store cannot be reached.
+        MissingWeightsError: There is nothing, or the store cannot be reached.
+        ConfigError: There is nothing that counts.
     """
     url = reference.text
     try:
@@ -34,9 +35,9 @@ def look(reference: Reference) -> dict[str, Stamp]:
     except FileNotFoundError as error:
         because = f" ({error.__cause__})" if error.__cause__ else ""
         message = f"{url}: there is nothing to be had{because}; check the address"
-        raise ConfigError(message) from error
+        raise MissingWeightsError(message) from error
     except (LongtailError, OSError) as error:
-        raise ConfigError(_sentence(url, error)) from error
+        raise MissingWeightsError(_sentence(url, error)) from error
     if "" in found:
         return found
     names = chosen(list(found))
@@ -77,7 +78,7 @@ def fetch_url(reference: Reference, target: Path) -> Mapping[str, Any]:
         is_ours = isinstance(error, ConfigError) or is_of_disk(error)
         if is_ours or not isinstance(error, LongtailError | OSError):
             raise
-        raise ConfigError(_sentence(url, error)) from error
+        raise MissingWeightsError(_sentence(url, error)) from error
     return before
 
 
@@ -98,7 +99,7 @@ def check_room(what: str, num_bytes: int, folder: Path) -> None:
             f"{what}: takes {num_bytes / (1 << 30):.1f} GiB, and {folder} has "
             f"{free / (1 << 30):.1f} GiB left; free some, or set LONGTAIL_CACHE to another folder"
         )
-        raise ConfigError(message)
+        raise MissingWeightsError(message)
 
 
 def _copy(store: Store, name: str, file: Path, stamp: Stamp) -> None:

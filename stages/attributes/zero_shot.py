@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from curation.calibration import Platt
 from curation.config import nearest, read_text
-from curation.errors import ConfigError, DatasetError, UsageError
+from curation.errors import ConfigError, DatasetError
 from curation.fingerprint import pretty_json
 from curation.pipeline.stage import Stage
 from curation.weights import Reference
@@ -119,12 +119,7 @@ class ZeroShotProber(Prober):
     def learn(self, paths: Mapping[str, Path]) -> Mapping[str, Any]:
         if self._config.calibration is None:
             return {}
-        try:
-            found = parse_calibration(read_text(paths[ROLE]), self._config.calibration)
-        except ConfigError as error:
-            # A file that is here and wrong, not one that is elsewhere: what the last run knew of it
-            # must not stand in.
-            raise UsageError(str(error)) from error
+        found = parse_calibration(read_text(paths[ROLE]), self._config.calibration)
         return {ROLE: found.model_dump(mode="json")}  # workers need not have the file
 
     def check(self, stage: Stage[Any]) -> None:

@@ -13,7 +13,7 @@ import jinja2
 import jinja2.sandbox
 
 from curation.config import Config, nearest, parse_yaml, read_text, validate
-from curation.errors import ConfigError
+from curation.errors import ConfigError, MissingWeightsError
 from stages.caption.reply import clean
 
 MAX_FILE_CHARS = 100_000
@@ -144,10 +144,15 @@ def read_prompt(name: str) -> str:
     """Return the content of a prompt file, by the name of a shipped one or by path.
 
     Raises:
-        ConfigError: There is none.
+        MissingWeightsError: There is no such file here.
+        ConfigError: None of that name comes with Longtail, or the file cannot be read.
     """
     if not _NAME.fullmatch(name):
-        return read_text(Path(name).expanduser())
+        path = Path(name).expanduser()
+        if not path.exists():
+            message = f"{path}: no such file; name a prompt file, or one of {shipped_prompts()}"
+            raise MissingWeightsError(message)
+        return read_text(path)
     file = resources.files("stages.caption") / "prompts" / f"{name}{_SUFFIX}"
     if not file.is_file():
         known = shipped_prompts()

@@ -104,7 +104,7 @@ class Categorizer(ABC):
             paths: Role -> where they lie on this machine.
 
         Raises:
-            UsageError: One is here and wrong.
+            ConfigError: One is here and wrong.
         """
         return {}
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from curation.config import read_text
-from curation.errors import ConfigError, DatasetError, UsageError
+from curation.errors import DatasetError
 from curation.fingerprint import pretty_json
 from curation.pipeline.stage import Stage
 from curation.weights import Reference
@@ -94,13 +94,8 @@ class TaxonomyCategorizer(FittedCategorizer):
     def learn(self, paths: Mapping[str, Path]) -> Mapping[str, Any]:
         if self._config.taxonomy is None:
             return {}
-        try:
-            text = read_text(paths[ROLE])
-            parse_taxonomy(text, self._config.taxonomy)
-        except ConfigError as error:
-            # A file that is here and wrong, not one that is elsewhere: what the last run knew of it
-            # must not stand in.
-            raise UsageError(str(error)) from error
+        text = read_text(paths[ROLE])
+        parse_taxonomy(text, self._config.taxonomy)
         return {ROLE: text}  # workers need not have the file
 
     def check(self, stage: Stage[Any]) -> None:

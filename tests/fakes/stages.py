@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from curation.config import Config
 from curation.errors import StorageError
@@ -456,11 +457,11 @@ class GlowConfig(LumaConfig):
 
     Attributes:
         trace: A folder in which each set-up leaves a file with the GPUs that it sees.
-        pause_s: What a slice takes at least.
+        pause_s: What a slice takes at least; neither is meaning.
     """
 
-    trace: str = ""
-    pause_s: float = 0.0
+    trace: str = Field(default="", exclude=True)
+    pause_s: float = Field(default=0.0, exclude=True)
 
 
 class GlowStage(LumaStage):

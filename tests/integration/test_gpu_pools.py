@@ -19,11 +19,12 @@ from curation.pipeline.watch import Event
 from jobs import pool_sizes, worker_actor
 from jobs.ray_runner import RayRunner
 from jobs.worker_actor import fetch
-from tests.fakes.runs import Stages, files_of, make_session
+from tests.fakes.runs import files_of, make_session
 
 pytestmark = pytest.mark.slow
 
-NUM_SHARDS = 40
+SHARD_ROWS = 4
+NUM_SHARDS = 20
 PER_RUN = ("runs", "dataset.json", "pipelines")
 GLOW = {"size_px": 256}  # two views are more than the 100 kB that Ray keeps out of its store
 STAGES = {"luma": {}, "glow": {**GLOW, "run": {"replicas": [1, 4]}}}
@@ -31,8 +32,10 @@ STAGES = {"luma": {}, "glow": {**GLOW, "run": {"replicas": [1, 4]}}}
 
 @pytest.fixture(scope="module")
 def gpu_cluster(ray_cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster with a third node, which has a core and a GPU."""
-    node = ray_cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100 << 20)
+    """The cluster with a third node, which has a core, a GPU and a lens."""
+    node = ray_cluster.add_node(
+        num_cpus=1, num_gpus=1, resources={"lens": 1}, object_store_memory=100 << 20
+    )
     ray_cluster.wait_for_nodes()
     yield ray_cluster
     ray_cluster.remove_node(node)
@@ -60,19 +63,28 @@ def run_on(
 ) -> tuple[RunSummary, Watched]:
     """Run a pipeline on the cluster."""
     runner = Watched(cluster.address)
-    session = make_session(dataset, source, stages, **{"max_shard_rows": 2, "workers": 3, **run})
+    session = make_session(
+        dataset, source, stages, **{"max_shard_rows": SHARD_ROWS, "workers": 3, **run}
+    )
     return session.run(lambda: runner, runner_name="ray", on_event=runner.look), runner
 
 
 def run_here(dataset: Path, source: Path, stages: Any) -> dict[str, bytes]:
     """Run the same on this machine alone, without GPUs; return its files."""
-    session = make_session(dataset, source, stages, max_shard_rows=2, device="cpu")
+    session = make_session(dataset, source, stages, max_shard_rows=SHARD_ROWS, device="cpu")
     assert session.run(LocalRunner, runner_name="local").complete
     return files_of(dataset, without=PER_RUN)
 
 
+@pytest.fixture(scope="module")
+def expected(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What every run of `luma` and `glow` must leave, however it went."""
+    stages = {"luma": {}, "glow": {**GLOW, "run": {"replicas": 1}}}
+    return run_here(tmp_path_factory.mktemp("here") / "local", pictures, stages)
+
+
 def test_gpu_workers_see_what_the_cpu_pool_has_decoded(
-    gpu_cluster: Cluster, pictures: Path, tmp_path: Path
+    gpu_cluster: Cluster, pictures: Path, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
     """Four share the GPU, most shards are fed, and no file tells how it was made."""
     trace = tmp_path / "trace"
@@ -96,18 +108,19 @@ def test_gpu_workers_see_what_the_cpu_pool_has_decoded(
     assert runner.largest("glow") == 4
     seen = [path.read_text() for path in trace.iterdir()]
     assert seen == ["cuda 0"] * 4
-    found = files_of(tmp_path / "ray", without=PER_RUN)
-    assert found == run_here(tmp_path / "local", pictures, stages)
+    assert files_of(tmp_path / "ray", without=PER_RUN) == expected
 
 
 def test_where_only_the_gpu_stage_is_due_the_cpu_pool_decodes_for_it(
-    gpu_cluster: Cluster, pictures: Path, tmp_path: Path
+    gpu_cluster: Cluster, pictures: Path, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
-    """A scorer added to an old dataset: CPU workers have no task, and views to make."""
-    stages = {"luma": {}, "glow": {**GLOW, "pause_s": 0.2, "run": {"replicas": [1, 2]}}}
-    old: Stages = {"luma": {}}
-    for name in ("ray", "local"):
-        run_here(tmp_path / name, pictures, old)
+    """A scorer added to an old dataset: CPU workers have no task, and views to make.
+
+    The GPU would hold four of its workers, the node's lens holds two.
+    """
+    running = {"replicas": [1, 4], "resources": {"lens": 0.5}}
+    stages = {"luma": {}, "glow": {**GLOW, "pause_s": 0.2, "run": running}}
+    run_here(tmp_path / "ray", pictures, {"luma": {}})
 
     summary, runner = run_on(gpu_cluster, tmp_path / "ray", None, stages)
 
@@ -116,8 +129,8 @@ def test_where_only_the_gpu_stage_is_due_the_cpu_pool_decodes_for_it(
     assert summary.facts["fed"] > NUM_SHARDS // 2
     assert summary.facts["fed"] + summary.facts["unfed"] == NUM_SHARDS
     assert runner.largest("cpu") >= 1
-    found = files_of(tmp_path / "ray", without=PER_RUN)
-    assert found == run_here(tmp_path / "local", pictures, stages)
+    assert runner.largest("glow") == 2
+    assert files_of(tmp_path / "ray", without=PER_RUN) == expected
 
 
 def test_packets_that_do_not_fit_are_not_made(
@@ -133,12 +146,12 @@ def test_packets_that_do_not_fit_are_not_made(
 
 
 def test_a_machine_without_gpus_runs_the_same_file(
-    ray_cluster: Cluster, pictures: Path, tmp_path: Path
+    ray_cluster: Cluster, pictures: Path, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
     """With `run.device: cpu`; without it, the refusal says so."""
     trace = tmp_path / "trace"
     trace.mkdir()
-    stages = {"luma": {}, "glow": {"trace": str(trace), "run": {"gpus": 0.25}}}
+    stages = {"luma": {}, "glow": {**GLOW, "trace": str(trace), "run": {"gpus": 0.25}}}
     big = {"luma": {}, "glow": {"run": {"gpus": 2}}}
     with pytest.raises(ResourceError, match="glow: 1 worker.* 2 GPU each do not fit"):
         run_on(ray_cluster, tmp_path / "ray", pictures, big)
@@ -148,9 +161,7 @@ def test_a_machine_without_gpus_runs_the_same_file(
     assert summary.complete
     assert summary.facts == {}
     assert {path.read_text().split()[0] for path in trace.iterdir()} == {"cpu"}
-    assert files_of(tmp_path / "ray", without=PER_RUN) == run_here(
-        tmp_path / "local", pictures, stages
-    )
+    assert files_of(tmp_path / "ray", without=PER_RUN) == expected
 
 
 def test_a_pool_shrinks_when_its_work_is_done(
@@ -172,7 +183,7 @@ def test_a_pool_shrinks_when_its_work_is_done(
 
 
 def test_two_shards_in_flight_overlap_on_a_gpu(
-    gpu_cluster: Cluster, pictures: Path, tmp_path: Path
+    gpu_cluster: Cluster, pictures: Path, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
     """Packets come to a worker that has another shard in hand; the bytes are the same."""
     stages = {
@@ -189,13 +200,11 @@ def test_two_shards_in_flight_overlap_on_a_gpu(
     assert summary.complete
     assert runner.largest("glow") == 1
     assert summary.facts["fed"] > NUM_SHARDS // 2
-    assert files_of(tmp_path / "ray", without=PER_RUN) == run_here(
-        tmp_path / "local", pictures, stages
-    )
+    assert files_of(tmp_path / "ray", without=PER_RUN) == expected
 
 
 def test_a_lost_packet_is_decoded_again(
-    ray_cluster: Cluster, pictures: Path, tmp_path: Path
+    ray_cluster: Cluster, pictures: Path, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
     """The node that made packets is killed: nobody is charged, and no byte differs."""
     gpu = ray_cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100 << 20)
@@ -213,7 +222,7 @@ def test_a_lost_packet_is_decoded_again(
                 lost.append(len(there))
                 ray_cluster.remove_node(maker, allow_graceful=False)
 
-    session = make_session(tmp_path / "ray", pictures, stages, max_shard_rows=2, workers=8)
+    session = make_session(tmp_path / "ray", pictures, stages, max_shard_rows=SHARD_ROWS, workers=8)
     try:
         summary = session.run(lambda: runner, runner_name="ray", on_event=look)
     finally:
@@ -223,9 +232,7 @@ def test_a_lost_packet_is_decoded_again(
     assert summary.complete
     assert summary.facts["charges"] == 0
     assert summary.facts["fed"] + summary.facts["unfed"] == NUM_SHARDS
-    assert files_of(tmp_path / "ray", without=PER_RUN) == run_here(
-        tmp_path / "local", pictures, stages
-    )
+    assert files_of(tmp_path / "ray", without=PER_RUN) == expected
 
 
 class Maker:

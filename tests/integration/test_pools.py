@@ -1,6 +1,7 @@
 """Pools of workers that differ, on a real cluster: several shards in flight, parts of GPUs."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ from tests.fakes.runs import files_of, make_session, run
 
 pytestmark = pytest.mark.slow
 
-NUM_SHARDS = 40
+NUM_SHARDS = 20
 PER_RUN = ("runs", "dataset.json", "quarantine")
 
 
-def take_in(dataset: Path, pictures: Path, **settings: Any) -> None:
-    """Make the image shards, and nothing else."""
-    assert run(make_session(dataset, pictures, {}, max_shard_rows=2, **settings)).complete
+@pytest.fixture(scope="module")
+def taken_in(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset that has its image shards, and nothing else."""
+    dataset = tmp_path_factory.mktemp("taken") / "in"
+    assert run(make_session(dataset, pictures, {}, max_shard_rows=4)).complete
+    return dataset
 
 
 def run_on(cluster: Cluster, dataset: Path, stages: Any, **options: Any) -> Any:
@@ -50,12 +54,12 @@ def child_of_flights() -> list[int]:
 
 
 def test_three_in_flight_give_the_bytes_of_the_local_runner(
-    ray_cluster: Cluster, pictures: Path, tmp_path: Path
+    ray_cluster: Cluster, taken_in: Path, tmp_path: Path
 ) -> None:
     """They are in hand at once, in an actor and in a local worker, and no file tells."""
     stages = {"engine": {"company": 3, "met": str(tmp_path / "met")}}
     for name in ("ray", "local"):
-        take_in(tmp_path / name, pictures)
+        shutil.copytree(taken_in, tmp_path / name)
 
     onray = run_on(ray_cluster, tmp_path / "ray", stages)
     assert (tmp_path / "met").exists()
@@ -70,10 +74,10 @@ def test_three_in_flight_give_the_bytes_of_the_local_runner(
 
 
 def test_a_killed_worker_with_three_in_hand_charges_nobody(
-    ray_cluster: Cluster, pictures: Path, tmp_path: Path
+    ray_cluster: Cluster, taken_in: Path, tmp_path: Path
 ) -> None:
     """A person kills the actor: nobody knows over which shard it died, so each goes again alone."""
-    take_in(tmp_path / "ds", pictures)
+    shutil.copytree(taken_in, tmp_path / "ds")
     killed: list[int] = []
     charges: list[Event] = []
 
@@ -85,7 +89,7 @@ def test_a_killed_worker_with_three_in_hand_charges_nobody(
             for pid in killed[:1]:
                 os.kill(pid, signal.SIGKILL)
 
-    stages = {"engine": {"pause_s": 0.3}}
+    stages = {"engine": {"pause_s": 0.6}}
     summary = run_on(ray_cluster, tmp_path / "ds", stages, on_event=watch)
 
     assert killed
@@ -95,10 +99,10 @@ def test_a_killed_worker_with_three_in_hand_charges_nobody(
 
 
 def test_only_the_shard_that_kills_its_worker_is_given_up(
-    ray_cluster: Cluster, pictures: Path, tmp_path: Path
+    ray_cluster: Cluster, taken_in: Path, tmp_path: Path
 ) -> None:
     """It takes two innocent ones with it once; after that it dies alone, three times."""
-    take_in(tmp_path / "ds", pictures)
+    shutil.copytree(taken_in, tmp_path / "ds")
     met = str(tmp_path / "met")
 
     stages = {"engine": {"what": "kill_parent", "shard": 1, "company": 3, "met": met}}
@@ -112,10 +116,10 @@ def test_only_the_shard_that_kills_its_worker_is_given_up(
 
 
 def test_a_poison_row_in_flight_costs_that_row(
-    ray_cluster: Cluster, pictures: Path, tmp_path: Path
+    ray_cluster: Cluster, taken_in: Path, tmp_path: Path
 ) -> None:
     """The supervisor inside the actor finds it, and no try is charged."""
-    take_in(tmp_path / "ds", pictures)
+    shutil.copytree(taken_in, tmp_path / "ds")
 
     stages = {"engine": {"what": "segfault", "key": "picture-copy"}}
     summary = run_on(ray_cluster, tmp_path / "ds", stages)

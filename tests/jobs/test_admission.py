@@ -1,5 +1,7 @@
 """What is refused before anything starts."""
 
+from dataclasses import replace
+
 import pytest
 
 from curation.config import validate
@@ -86,3 +88,25 @@ def test_a_cluster_without_gpus_is_told_of_the_cpu():
     with pytest.raises(ResourceError) as caught:
         admit([pool("clip", 8, 1)], [{**nodes(4)[0], "Resources": {"CPU": 4, "GPU": 1}}], {})
     assert "run.device" not in str(caught.value)
+
+
+def test_custom_resources_that_no_node_has_are_refused():
+    """With their name; where a node that may come has them, they are waited for."""
+    asking = replace(pool("clip", 1, workers=2), resources={"lens": 1.0})
+    has = {"Resources": {"CPU": 4, "lens": 1}, "NodeID": "x", "Alive": True}
+    few = {"a": NodeLimit(count=1, cpus=8, resources={"lens": 1})}
+
+    with pytest.raises(ResourceError, match=r"1 CPU and 0 GPU and 1 lens each.*no node has 1 lens"):
+        admit([asking], nodes(4, 4), {})
+    with pytest.raises(ResourceError, match=r"2 worker\(s\).*do not fit") as caught:
+        admit([asking], [*nodes(4), has], {})
+    assert "no node has" not in str(caught.value)
+    assert admit([asking], [*nodes(4), has], few) is True
+
+
+def test_who_needs_what_few_nodes_have_is_placed_first():
+    """Other workers find room elsewhere."""
+    asking = replace(pool("special", 1), resources={"lens": 1.0})
+    has = {"Resources": {"CPU": 2, "lens": 1}, "NodeID": "x", "Alive": True}
+
+    assert admit([pool("cpu", 1, workers=3), asking], [has, *nodes(2)], {}) is False

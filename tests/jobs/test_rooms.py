@@ -1,10 +1,12 @@
 """What fits on a node, and which nodes may still come."""
 
+from dataclasses import replace
+
 import pytest
 
 from curation.pipeline.config import NodeLimit
 from curation.pipeline.runner import Pool
-from jobs.rooms import NodeSize, Room, alive, by_size, startable
+from jobs.rooms import NodeSize, Room, alive, by_size, held_by, startable
 
 
 def pool(cpus: float, gpus: float = 0.0, name: str = "p") -> Pool:
@@ -89,3 +91,20 @@ def test_more_nodes_than_allowed_take_nothing_off():
     nodes = [node("a", 16, kind="worker"), node("b", 16, kind="worker")]
 
     assert startable(nodes, {"worker": NodeLimit(count=1)}) == ([], [])
+
+
+def test_custom_resources_are_counted_as_cores_are():
+    """Parts add up, what is not there is none, and what Ray itself counts is none of them."""
+    found = {"CPU": 8, "memory": 9e9, "object_store_memory": 1e9, "node:10.0.0.1": 1, "lens": 1}
+    size = alive([{"NodeID": "a", "Alive": True, "Resources": found}])["a"]
+    third = Pool("p", 1, None, 1.0, 0.0, 1 << 30, resources={"lens": 0.3})
+    room = Room(size)
+
+    assert size.custom == {"lens": 1}
+    for _ in range(3):
+        assert room.fits(third)
+        room.take(third)
+    assert not room.fits(third)
+    assert room.fits(pool(5))
+    assert not Room(size).fits(replace(third, resources={"prism": 0.1}))
+    assert Room(held_by([third] * 2)).fits(replace(third, resources={"lens": 0.6}))

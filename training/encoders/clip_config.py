@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from curation.config import Config, nearest
-from curation.errors import ConfigError
+from curation.errors import ConfigError, MissingWeightsError
 from curation.fingerprint import digest
 from curation.weights import WeightsReference
 from training.encoders.clip_preprocess import Preprocess, released_preprocess
@@ -224,7 +224,7 @@ def _named(model: str) -> dict[str, Any]:
     found = importlib.util.find_spec("open_clip")
     if found is None or found.origin is None:
         message = f"open_clip is not installed, which knows {model}; {_INSTALL}"
-        raise ConfigError(message)
+        raise MissingWeightsError(message)
     folder = Path(found.origin).parent / "model_configs"
     known = {path.stem: path for path in folder.glob("*.json")}
     if model not in known:

@@ -1,12 +1,15 @@
 """A child is started with the code, the threads and the memory that its supervisor means."""
 
+import importlib
+import os
 import subprocess
 import sys
 
 import pytest
 
 from curation.pipeline.child_process import ENVIRONMENT, ChildProcess
-from curation.pipeline.messages import Ready, Reply
+from curation.pipeline.messages import Ready, Reply, Request, Unable
+from curation.pipeline.tasks import Task, WorkerSpec
 
 START_S = 60.0
 
@@ -67,3 +70,27 @@ def test_each_library_has_one_thread_to_compute():
     ).stdout
 
     assert output.decode().split() == ["1", "1", "2", "system"]
+
+
+@pytest.mark.parametrize("num_slots", [1, 2])
+def test_what_a_child_cannot_read_leaves_nothing_behind(tmp_path, monkeypatch, num_slots):
+    """A specification of code that it has not, with a packet: it says so, as often as asked."""
+    child = ChildProcess(4 << 30, num_slots)
+    assert child.receive(START_S) == Reply(0, Ready())
+    (tmp_path / "of_this_process.py").write_text("class Stage: pass")
+    monkeypatch.syspath_prepend(tmp_path)
+    strange = importlib.import_module("of_this_process").Stage
+    spec = WorkerSpec("data", (strange(),), None, 1.0, 1.0)
+    packet = os.memfd_create("packet")
+    request = Request(spec, Task("shard", "a", ("luma",), 0), {}, packets={"luma": packet})
+
+    for _ in range(3):
+        child.send(request)
+        reply = child.receive(START_S)
+        assert reply is not None
+        assert isinstance(reply.answer, Unable)
+        assert "of_this_process" in reply.answer.text
+        assert reply.slot == (0 if num_slots == 1 else None)
+
+    os.close(packet)
+    child.close()

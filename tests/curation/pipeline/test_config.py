@@ -2,9 +2,16 @@
 
 import pytest
 
+from curation.config import validate
 from curation.dataset import DatasetInfo
 from curation.errors import ConfigError
-from curation.pipeline.config import PipelineConfig, RunConfig, check_memory, parse_pipeline
+from curation.pipeline.config import (
+    PipelineConfig,
+    RunConfig,
+    RunSettings,
+    check_memory,
+    parse_pipeline,
+)
 
 HEAD = "name: a\ndataset: data\n"
 
@@ -79,8 +86,6 @@ def test_secrets_in_overrides_are_not_repeated():
 
 def test_a_value_of_the_wrong_kind_is_shown_without_its_secrets():
     """As when a configuration is checked that was not read from a file."""
-    from curation.config import validate
-
     with pytest.raises(ConfigError) as caught:
         validate(PipelineConfig, {"name": "a", "dataset": ["s3://id:hush@bucket"]}, "")
     assert "hush" not in str(caught.value)
@@ -100,3 +105,18 @@ def test_a_contact_is_asked_for():
     for download, found in (("{}", "this key is required"), ("{contact: me}", "expected a URL")):
         with pytest.raises(ConfigError, match=f"source.download.contact: {found}"):
             parse_pipeline(text % download, "p.yaml")
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ({"GPU": 1}, "'GPU' is Ray's own; say run.cpus, run.gpus"),
+        ({"lens": 1.5}, "lens: a worker has a part of one, or whole ones, found 1.5"),
+        ({"lens": 0}, "greater than 0"),
+    ],
+)
+def test_custom_resources_that_ray_would_refuse(resources, message):
+    """Here they are refused by a sentence."""
+    with pytest.raises(ConfigError, match=message):
+        validate(RunSettings, {"resources": resources}, "run")
+    assert validate(RunSettings, {"resources": {"lens": 0.5, "prism": 2}}, "").resources["lens"]

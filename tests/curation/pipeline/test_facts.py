@@ -92,6 +92,18 @@ def test_without_the_weights_the_record_stands_in(tmp_path, lake, stages, weight
     assert read["weighed"].fingerprint == before
 
 
+def test_for_weights_that_are_here_and_wrong_the_record_does_not_stand_in(
+    tmp_path, lake, stages, weights
+):
+    """They are refused before a worker meets them."""
+    run_stages(tmp_path / "data", lake, stages)
+    weights.unlink()
+    weights.mkdir()
+
+    with pytest.raises(ConfigError, match=r"^stages\.weighed: .*numbers\.json: holds no weights"):
+        make_session(tmp_path / "data", lake, stages)
+
+
 @pytest.mark.parametrize("changed", ["scale", "place", "stage"])
 def test_without_the_weights_a_changed_pipeline_is_refused(
     tmp_path, lake, stages, weights, changed

@@ -1,5 +1,6 @@
 """Several shards in one child: the same files, and trouble is only theirs who make it."""
 
+import shutil
 import threading
 import time
 from collections import Counter
@@ -20,21 +21,29 @@ SHARD_ROWS = 3
 PER_RUN = ("runs", "dataset.json", "pipelines")
 
 
-@pytest.fixture
-def lake(tmp_path):
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
     """Six shards of three images."""
+    folder = tmp_path_factory.mktemp("flight") / "lake"
     keys = [f"img{n:02d}.png" for n in range(NUM_IMAGES)]
-    write_files(tmp_path / "lake", [(key, image_bytes(key)) for key in keys])
-    return tmp_path / "lake"
+    write_files(folder, [(key, image_bytes(key)) for key in keys])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def taken_in(lake):
+    """A dataset whose images were taken in."""
+    dataset = lake.with_name("data")
+    assert run(make_session(dataset, lake, {"luma": {}}, max_shard_rows=SHARD_ROWS)).complete
+    return dataset
 
 
 @pytest.fixture
-def begin(tmp_path, lake):
+def begin(tmp_path, lake, taken_in):
     """Return the session of an engine, after the images were taken in."""
 
     def start(data="data", **settings):
-        once = make_session(tmp_path / data, lake, {"luma": {}}, max_shard_rows=SHARD_ROWS)
-        assert run(once).complete
+        shutil.copytree(taken_in, tmp_path / data)
         company = {"company": 3, "met": str(tmp_path / f"{data}-met")}
         stages = {"luma": {}, "engine": {**company, **settings}}
         return make_session(tmp_path / data, lake, stages, max_shard_rows=SHARD_ROWS)

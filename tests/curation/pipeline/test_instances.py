@@ -251,6 +251,17 @@ def test_run_settings_are_kept_apart():
     assert found["luma"].config == configure({"luma": {}})["luma"].config
 
 
+@pytest.mark.parametrize(
+    "key", [{"replicas": 2}, {"shards_in_flight": 2}, {"runtime_env": {"a": 1}}]
+)
+def test_settings_of_a_pool_are_refused_where_there_is_none(key):
+    """They would do nothing; a part of a GPU gives an instance workers of its own."""
+    with pytest.raises(ConfigError, match=rf"^stages\.luma\.run\.{next(iter(key))}: .*CPU pool"):
+        configure({"luma": {"run": key}})
+    assert configure({"luma": {"run": {"gpus": 0.5, **key}}})["luma"].resources.own_pool
+    assert configure({"engine": {"run": key}})["engine"].resources.own_pool
+
+
 def test_before_its_fit_a_stage_has_a_key_but_is_not_ready():
     """The fit's place is known, and nothing behind it is."""
     found = configure({"luma": {}, "middle": {}})

@@ -85,5 +85,18 @@ def test_gpus_environments_and_more_memory_than_there_is_are_refused():
         LocalRunner().check(
             [Pool("vllm", 1, None, 1.0, 0.0, 1 << 30, runtime_env={"py_executable": "python3"})]
         )
+    with pytest.raises(ResourceError, match=r"asks for lens by run\.resources.*--runner ray"):
+        LocalRunner().check([Pool("clip", 1, None, 1.0, 0.0, 1 << 30, resources={"lens": 1.0})])
     with pytest.raises(ResourceError, match="cpu asks for .* MB a worker.*run.memory_bytes"):
         LocalRunner().check([Pool("cpu", 1, None, 1.0, 0.0, 1 << 50)])
+
+
+def test_a_pool_of_some_size_has_a_worker_a_core(monkeypatch):
+    """Within its limits; a number is a number."""
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    sizes = {(1, 8): 3, (2, 2): 2, (4, 8): 4, (1, None): 1, (1, 1): 1}
+
+    for (least, most), size in sizes.items():
+        assert local_runner._size(Pool("clip", least, most, 1.0, 0.0, 1 << 30)) == size
+    assert local_runner._size(Pool("cpu", 1, None, 1.0, 0.0, 1 << 30)) == 3
+    assert local_runner._size(Pool("cpu", 1, 7, 1.0, 0.0, 1 << 30)) == 7

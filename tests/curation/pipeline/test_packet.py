@@ -1,5 +1,7 @@
 """Views that are made in one process and seen in another."""
 
+import errno
+import fcntl
 import os
 from dataclasses import replace
 
@@ -101,11 +103,11 @@ def begin(tmp_path):
     """Take in a lake of images good and bad; return session, spec, task of glow and of packing."""
     lake = make_lake(tmp_path / "lake", 9)
 
-    def start(marker=b""):
+    def start(marker=b"", **settings):
         with (lake / "d0/img000.png").open("ab") as file:
             file.write(marker)
         session = make_session(
-            tmp_path / "data", lake, {"glow": {}}, max_shard_rows=64, row_timeout_s=0.5
+            tmp_path / "data", lake, {"glow": settings}, max_shard_rows=64, row_timeout_s=0.5
         )
         dataset = session.create_dataset()
         assert session.config.source is not None
@@ -216,6 +218,49 @@ def test_packing_that_fails_charges_nobody(begin, worker):
 
     assert (result.steps, dict(result.packets), result.hindrance) == ({}, {}, "")
     assert not session.create_dataset().store.files("quarantine")
+
+
+@pytest.mark.parametrize(
+    ("left", "size_px"),
+    [("no descriptor", 64), ("no memory", 64), ("some memory", 64), ("no memory", 4)],
+)
+def test_a_packet_for_which_there_is_no_memory_charges_nobody(begin, monkeypatch, left, size_px):
+    """Neither where it is begun, nor in the middle, nor where its last bytes are written."""
+    _, spec, ingest, _ = begin(size_px=size_px)
+    progress = Progress.create()
+    monkeypatch.setattr(os, "memfd_create", full(left))
+
+    result = Executor(spec, progress).run(replace(ingest, packs=("glow",)), {})
+
+    progress.close()
+    assert result.is_done, result
+    assert result.packets == {}
+
+
+def test_a_packet_that_does_not_fit_leaves_no_descriptor(monkeypatch):
+    """Where it comes out of the object store."""
+    monkeypatch.setattr(os, "memfd_create", full("some memory"))
+    before = len(list(os.scandir("/proc/self/fd")))
+
+    with pytest.raises(OSError, match="not permitted"):
+        packet_file(np.zeros(100_000, np.uint8))
+
+    assert len(list(os.scandir("/proc/self/fd"))) == before
+
+
+def full(left):
+    """Return what makes memory files on a machine that has only this left."""
+    make = os.memfd_create
+
+    def refuse(name):
+        if left == "no descriptor":
+            raise OSError(errno.EMFILE, "Too many open files")
+        descriptor = make(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(descriptor, 0 if left == "no memory" else 20_000)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
+        return descriptor
+
+    return refuse
 
 
 def test_a_packet_of_other_images_is_not_looked_at(begin, worker, packet_of):

@@ -13,7 +13,7 @@ import fsspec
 import pytest
 
 from curation import storage
-from curation.errors import ConfigError
+from curation.errors import ConfigError, MissingWeightsError
 from curation.storage import Store
 from curation.weights import (
     Reference,
@@ -102,7 +102,9 @@ def test_a_path_that_names_nothing_is_said(tmp_path):
     path = str(tmp_path / "model.pt")
 
     for ask in (weights_digest, fetch, find, lambda text: local_weights(text, OTHER)):
-        with pytest.raises(ConfigError, match=r"model\.pt: no such file or folder; name weights"):
+        with pytest.raises(
+            MissingWeightsError, match=r"model\.pt: no such file or folder; name weights"
+        ):
             ask(path)
 
 
@@ -209,7 +211,9 @@ def test_without_a_network_the_copy_stands(model, monkeypatch):
 
     assert weights_digest(model) == digest
     assert local_weights(model, digest).exists()
-    with pytest.raises(ConfigError, match="memory://elsewhere: the weights cannot be fetched"):
+    with pytest.raises(
+        MissingWeightsError, match="memory://elsewhere: the weights cannot be fetched"
+    ):
         weights_digest("memory://elsewhere")
 
 
@@ -280,7 +284,9 @@ def test_a_disk_that_is_too_small_is_said_before_anything_comes(model, fetched, 
         Store, "stamps", lambda self, name: {"x.pt": {"size": 1 << 60}, "y.pt": {"size": None}}
     )
 
-    with pytest.raises(ConfigError, match=r"takes 1073741824\.0 GiB, and .* left; free some, or"):
+    with pytest.raises(
+        MissingWeightsError, match=r"takes 1073741824\.0 GiB, and .* left; free some, or"
+    ):
         weights_digest(model)
 
     assert fetched == []
@@ -295,7 +301,7 @@ def test_a_disk_that_fills_up_is_said(model, folder, monkeypatch):
 
     monkeypatch.setattr(Store, "download", fill)
 
-    with pytest.raises(ConfigError, match="kept there .No space left.*set LONGTAIL_CACHE"):
+    with pytest.raises(MissingWeightsError, match="kept there .No space left.*set LONGTAIL_CACHE"):
         weights_digest(model)
 
     assert there(folder) == []
@@ -305,7 +311,7 @@ def test_a_cache_that_cannot_be_written_is_said(model, tmp_path, monkeypatch):
     """A file lies where it should be; or whoever runs it has no home."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(ConfigError, match="cannot be kept there .*set LONGTAIL_CACHE"):
+    with pytest.raises(MissingWeightsError, match="cannot be kept there .*set LONGTAIL_CACHE"):
         weights_digest(model)
 
     def homeless():
@@ -313,7 +319,7 @@ def test_a_cache_that_cannot_be_written_is_said(model, tmp_path, monkeypatch):
 
     monkeypatch.delenv("LONGTAIL_CACHE")
     monkeypatch.setattr("pathlib.Path.home", homeless)
-    with pytest.raises(ConfigError, match="no home to keep weights in; set LONGTAIL_CACHE"):
+    with pytest.raises(MissingWeightsError, match="no home to keep weights in; set LONGTAIL_CACHE"):
         weights_digest(model)
     (tmp_path / "model.pt").write_bytes(bytes(2 << 20))
     assert weights_digest(str(tmp_path / "model.pt"))
@@ -467,13 +473,13 @@ def test_a_page_of_a_web_server_is_no_weights(web, folder):
 @pytest.mark.parametrize("path", ["/a/b/resolve/{}/absent.pt", "/nothing"])
 def test_what_a_web_server_does_not_give_is_said(web, path):
     """With its answer."""
-    with pytest.raises(ConfigError, match="there is nothing to be had .*40[14]"):
+    with pytest.raises(MissingWeightsError, match="there is nothing to be had .*40[14]"):
         fetch(web.url + path.format(COMMIT))
 
 
 def test_a_web_server_that_is_not_there_is_said():
     """Nothing listens."""
-    with pytest.raises(ConfigError, match="there is nothing to be had .*[Cc]onnect"):
+    with pytest.raises(MissingWeightsError, match="there is nothing to be had .*[Cc]onnect"):
         fetch("http://127.0.0.1:9/x.pt")
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFilter, ImageOps
 
 from curation.calibration import sigmoid
-from curation.errors import ConfigError, DatasetError, UsageError
+from curation.errors import ConfigError, DatasetError, MissingWeightsError, UsageError
 from curation.pipeline.stage import Shard, run_stage
 from curation.pixels import views
 from schemas.columns import IDENTITY
@@ -288,7 +288,7 @@ def test_what_is_no_calibration_is_refused_in_planning(tmp_path, text):
     with pytest.raises(UsageError, match="c.json") as caught:
         zero_shot(probes=PROBES, calibration=str(file))
 
-    assert not isinstance(caught.value, ConfigError)
+    assert not isinstance(caught.value, MissingWeightsError)
 
 
 def test_workers_need_no_calibration_file(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from curation.errors import ConfigError, DatasetError, UsageError
+from curation.errors import ConfigError, DatasetError, MissingWeightsError, UsageError
 from curation.fingerprint import digest_files
 from curation.pipeline.stage import run_stage
 from schemas.categorize import CATEGORIZE_SCORED
@@ -236,7 +236,7 @@ def test_a_wrong_taxonomy_is_refused_before_a_run(tree):
     with pytest.raises(UsageError, match="both have the id animals") as caught:
         stage_of(taxonomy=str(tree)).learn()
 
-    assert not isinstance(caught.value, ConfigError)
+    assert not isinstance(caught.value, MissingWeightsError)
 
 
 def test_what_a_taxonomy_says_enters_the_meaning_and_where_it_lies_does_not(tree, tmp_path):
