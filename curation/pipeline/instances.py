@@ -94,6 +94,18 @@ class Instance:
         stage.read_meanings = {} if self.meaning is None else self.meaning.reads
         return stage
 
+    def check(self) -> None:
+        """Refuse what cannot work here; see `Stage.check`.
+
+        Raises:
+            ConfigError: Names the stage, and says what is missing and how to get it.
+        """
+        try:
+            self.make().check()
+        except ConfigError as error:
+            message = f"stages.{self.name}: {error}"
+            raise ConfigError(message) from error
+
     def disk_schema(self) -> pa.Schema:
         """Return the schema of the instance's files: identity, then prefixed columns."""
         fields = [f.with_name(f"{self.name}_{f.name}") for f in self.make().writes()]
