@@ -405,6 +405,7 @@ def _meaning(
         if spec is None
         else {"spec": spec.model_dump(mode="json"), "version": pixels.VERSION},
         reads=reads,
+        unfitted=stage.fit_ignores() if isinstance(stage, FittedStage) else frozenset(),
     )
     artifact = draft.artifact
     if is_fitted(stage) and artifact is None:

@@ -98,6 +98,7 @@ class ZeroShotProber(Prober):
     config_type = ZeroShotConfig
     reads: ClassVar[tuple[str, ...]] = (VECTOR,)
     fits_with = "embed"
+    fit_ignores = frozenset({ROLE})
     is_fitted = True
 
     def __init__(self, config: ZeroShotConfig) -> None:

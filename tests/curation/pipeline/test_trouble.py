@@ -44,7 +44,7 @@ def test_trouble_of_the_machine_is_no_charge_and_the_first_stays():
 
 
 def test_what_we_say_on_purpose_comes_without_a_place_in_the_code(caplog):
-    """A server that is down is a sentence; an error that nobody foresaw shows where it came from."""
+    """A server that is down is a sentence; what nobody foresaw shows where it came from."""
     Trouble().of_setup("clip", ConfigError(f"weights are missing at {SECRET}; fetch them"))
     Trouble().of_setup("clip", KeyError("model"))
 

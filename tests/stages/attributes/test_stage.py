@@ -160,6 +160,12 @@ def test_the_texts_vectors_are_the_mean_of_yes_and_of_no(tmp_path):
     assert json.loads(artifact["probes.json"])["probes"] == ["red", "large"]
 
 
+def test_a_calibration_makes_no_new_artefact():
+    """The texts' vectors do not depend on it, and making them takes the model."""
+    assert zero_shot(probes=PROBES).fit_ignores() == {"calibration"}
+    assert not stage_of().fit_ignores()
+
+
 def test_columns_follow_the_configured_probes():
     """Those that are shipped by default, else those named; a bare name takes the shipped texts."""
     default = zero_shot()
