@@ -148,9 +148,10 @@ class ZeroShotProber(Prober):
             )
             raise DatasetError(message)
         for name, probe in self._config.probes.items():
-            if model["digests"].get(name) != probe.digest():
+            if model.get("digests", {}).get(name) != probe.digest():
                 message = (
-                    f"the artefact has other texts of {name} than the pipeline; remove `artifact:`"
+                    f"the artefact was made from other texts of {name} than the pipeline has; "
+                    "remove `artifact:`, or delete its pin"
                 )
                 raise DatasetError(message)
         wide = texts.astype(np.float64)

@@ -321,7 +321,7 @@ def test_an_embedder_without_texts_and_foreign_artifacts_are_refused():
     with pytest.raises(DatasetError, match="answers red, large, the pipeline asks watermark"):
         zero_shot(artifact, probes={"watermark": None}).setup()
     reworded = {**PROBES, "red": {"positive": ["crimson"], "negative": ["blue"]}}
-    with pytest.raises(DatasetError, match="has other texts of red than the pipeline"):
+    with pytest.raises(DatasetError, match="made from other texts of red than the pipeline has"):
         zero_shot(artifact, probes=reworded).setup()
     with pytest.raises(DatasetError, match=r"has no texts\.npy"):
         zero_shot({"probes.json": b"{}"}, probes=PROBES).setup()
