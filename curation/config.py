@@ -3,6 +3,7 @@
 import difflib
 import io
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -156,7 +157,10 @@ def _sentence(config_type: Any, detail: ErrorDetails, where: str) -> str:
         tags = detail["ctx"]["expected_tags"].replace("'", "").split(", ")
         return f"{path}.{key}: expected one of {', '.join(tags)}, found {tag!r}{nearest(tag, tags)}"
     reason = detail["msg"].removeprefix("Value error, ")
-    return redacted(f"{path}: {reason}, found {found!r} ({type(found).__name__})")
+    # YAML reads 2026, 1e3 and yes as numbers and truth, which names and dates are not meant to be.
+    is_bare = detail["type"] == "string_type" and isinstance(found, bool | int | float | date)
+    advice = "; put it in quotes" if is_bare else ""
+    return redacted(f"{path}: {reason}, found {found!r} ({type(found).__name__}){advice}")
 
 
 def _locate(config_type: Any, location: Sequence[str]) -> tuple[list[str], list[type[BaseModel]]]:

@@ -53,6 +53,7 @@ class Meaning:
         columns: Column written (without prefix) -> version.
         pixels: The `PixelSpec` as JSON with `pixels.VERSION`; null without pixels.
         reads: Logical column read -> meaning of that column.
+        unfitted: Keys of `config` and `digests` that decide on values and not on the artefact.
     """
 
     stage: str
@@ -63,6 +64,7 @@ class Meaning:
     columns: Mapping[str, int]
     pixels: Mapping[str, Any] | None
     reads: Mapping[str, str]
+    unfitted: frozenset[str] = frozenset()
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -82,8 +84,11 @@ class Meaning:
         return digest(self._content())[:FINGERPRINT_LENGTH]
 
     def fit_key(self) -> str:
-        """Return what the fitted artefact depends on: the fingerprint without the artefact."""
-        return digest({**self._content(), "artifact": None})[:FINGERPRINT_LENGTH]
+        """Return what the fitted artefact depends on: the fingerprint without what comes after."""
+        content = {**self._content(), "artifact": None}
+        for part in ("config", "digests"):
+            content[part] = {k: v for k, v in content[part].items() if k not in self.unfitted}
+        return digest(content)[:FINGERPRINT_LENGTH]
 
     def column(self, name: str) -> str:
         """Return the meaning of one written column: the others do not enter it."""

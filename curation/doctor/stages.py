@@ -9,6 +9,7 @@ from typing import Literal
 from curation.dataset import Dataset
 from curation.doctor.check import Check
 from curation.doctor.machine import gpus
+from curation.duck import machine_memory_bytes
 from curation.errors import ConfigError, LongtailError
 from curation.pipeline.config import PipelineConfig
 from curation.pipeline.facts import Learnt
@@ -114,9 +115,15 @@ def _runs(instance: Instance) -> Check:
     if most is None:
         workers = "as many workers as fit"
     else:
-        workers = f"{least} workers" if least == most else f"{least} to {most} workers"
+        number = f"{least}" if least == most else f"{least} to {most}"
+        workers = "1 worker" if number == "1" else f"{number} workers"
     if not needs.gpus:
         found = f"{what}, on the CPU: {workers}, {needs.cpus:g} CPU each"
+        if (have := machine_memory_bytes()) < needs.memory_bytes:
+            wanted, there = (f"{size / (1 << 30):.1f} GiB" for size in (needs.memory_bytes, have))
+            lacking = f"each wants {wanted} of memory, this machine has {there}"
+            advice = f"run it on nodes that have it, or lower stages.{instance.name}.run."
+            return Check(subject, "missing", f"{found}; {lacking}", f"{advice}memory_bytes")
         return Check(subject, "ok", found)
     found = f"{what}, on GPUs: {workers}, {needs.gpus:g} GPU each"
     if lacking := _without_cuda():

@@ -96,6 +96,18 @@ class Instance:
         stage.read_meanings = {} if self.meaning is None else self.meaning.reads
         return stage
 
+    def check(self) -> None:
+        """Refuse what cannot work here; see `Stage.check`.
+
+        Raises:
+            ConfigError: Names the stage, and says what is missing and how to get it.
+        """
+        try:
+            self.make().check()
+        except ConfigError as error:
+            message = f"stages.{self.name}: {error}"
+            raise ConfigError(message) from error
+
     def disk_schema(self) -> pa.Schema:
         """Return the schema of the instance's files: identity, then prefixed columns."""
         fields = [f.with_name(f"{self.name}_{f.name}") for f in self.make().writes()]
@@ -402,6 +414,7 @@ def _meaning(
         if spec is None
         else {"spec": spec.model_dump(mode="json"), "version": pixels.VERSION},
         reads=reads,
+        unfitted=stage.fit_ignores() if isinstance(stage, FittedStage) else frozenset(),
     )
     artifact = draft.artifact
     if is_fitted(stage) and artifact is None:

@@ -115,7 +115,7 @@ class Session:
         """
         started = time.monotonic()
         for instance in self._unpinned:
-            instance.make().check()  # before a dataset is made
+            instance.check()  # before a dataset is made
         dataset = self.create_dataset()
         self._check(dataset, self.instances(dataset))
         if retry_quarantined:

@@ -310,6 +310,13 @@ class FittedStage(Stage[C]):
         """Return those of `fit_reads` that may be null in a row of the sample."""
         return ()
 
+    def fit_ignores(self) -> frozenset[str]:
+        """Return keys of the configuration and roles of `weights` that `fit` does not look at.
+
+        They decide on values all the same. When one of them changes, the artefact stays.
+        """
+        return frozenset()
+
     def fit_with(self) -> str | None:
         """Return the logical name of a stage whose workers shall do the fit; null for any.
 

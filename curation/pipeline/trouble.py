@@ -2,7 +2,7 @@
 
 import logging
 
-from curation.errors import ContractError
+from curation.errors import ContractError, LongtailError
 from curation.pipeline.hindrance import hindrance, setup_hindrance
 from curation.pipeline.tasks import StepResult
 from curation.urls import redacted
@@ -43,7 +43,9 @@ class Trouble:
 
     def of_setup(self, step: str, error: Exception) -> StepResult:
         """Return a skip for a step whose stage cannot be set up: no shard was in hand."""
-        log.warning("%s cannot be set up: %s", step, error, exc_info=error)
+        # What we say on purpose says it all; only what nobody foresaw needs the place in the code.
+        trace = None if isinstance(error, LongtailError) else error
+        log.warning("%s cannot be set up: %s", step, redacted(str(error)), exc_info=trace)
         return self._hindered(setup_hindrance(step, error))
 
     def _hindered(self, sentence: str) -> StepResult:

@@ -122,7 +122,7 @@ def digest_of(path: Path, memory: Path | None) -> str:
     except FileNotFoundError as error:
         where = error.filename or path
         hint = "; the link leads nowhere" if Path(where).is_symlink() else ""
-        message = f"{where}: no such file or folder{hint}; name weights that are there"
+        message = f"{where}: no such file or folder{hint}; name what is there"
         raise MissingWeightsError(message) from error
     except OSError as error:
         message = f"{error.filename or path}: the weights cannot be read ({error.strerror})"

@@ -31,7 +31,7 @@ class ClipHeadConfig(AestheticConfig):
         weights: A file, .safetensors, or .pth with nothing but tensors: linear layers in order, the
             last with one output. LAION's `sac+logos+ava1-l14-linearMSE.pth` and
             `sa_0_4_vit_l_14_linear.pth` are of this form; both want the vectors of OpenAI's
-            ViT-L-14.
+            ViT-L-14, which open_clip calls `ViT-L-14-quickgelu`.
         scale: What the head's output is multiplied with. LAION's heads answer about 1 to 10.
         offset: What is added then; the sum is cut to 0..100.
     """

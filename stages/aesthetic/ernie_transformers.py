@@ -15,6 +15,7 @@ from stages.aesthetic.ernie_config import ErnieImageAesConfig
 from stages.aesthetic.ernie_engine import DTYPES, Engine, check_packages
 from stages.aesthetic.ernie_prompt import prompt, word_ids
 from stages.aesthetic.scorer import Image
+from training.encoders.clip_config import check_precision
 from training.encoders.torchvision_ops import declare_missing_ops
 
 
@@ -30,6 +31,7 @@ class TransformersEngine(Engine):
 
     def check(self) -> None:
         check_packages("torch", "transformers", "safetensors", extra="vlm")
+        check_precision(self.config.precision, self.execution.device)
 
     def load(self, folder: Path, digest: str) -> None:
         import torch

@@ -33,6 +33,7 @@ class Prober(ABC):
         config_type: The prober's configuration.
         reads: Logical names of the columns that `answer` takes; no row it is given has a null.
         fits_with: As `FittedStage.fit_with`, for a prober that is fitted.
+        fit_ignores: As `FittedStage.fit_ignores`.
         is_fitted: Whether an artefact is made first.
     """
 
@@ -40,6 +41,7 @@ class Prober(ABC):
     config_type: ClassVar[type[AttributesConfig]]
     reads: ClassVar[tuple[str, ...]]
     fits_with: ClassVar[str | None] = None
+    fit_ignores: ClassVar[frozenset[str]] = frozenset()
     is_fitted: ClassVar[bool] = False
 
     @abstractmethod

@@ -63,6 +63,9 @@ class AttributesStage(FittedStage[AttributesConfig]):
     def fit_sample(self) -> tuple[int, int]:
         return 1, 0  # the contract wants a row, though nothing looks at it
 
+    def fit_ignores(self) -> frozenset[str]:
+        return self._prober.fit_ignores
+
     def fit_with(self) -> str | None:
         return self._prober.fits_with
 

@@ -98,6 +98,7 @@ class ZeroShotProber(Prober):
     config_type = ZeroShotConfig
     reads: ClassVar[tuple[str, ...]] = (VECTOR,)
     fits_with = "embed"
+    fit_ignores = frozenset({ROLE})
     is_fitted = True
 
     def __init__(self, config: ZeroShotConfig) -> None:
@@ -130,7 +131,7 @@ class ZeroShotProber(Prober):
         probes = self._config.probes
         groups = [texts for probe in probes.values() for texts in (probe.positive, probe.negative)]
         found = embed_texts(stage.upstream["embed"], groups)
-        return make_artifact(list(probes), found.vectors, found.logit_scale)
+        return make_artifact(probes, found.vectors, found.logit_scale)
 
     def setup(self, stage: Stage[Any]) -> None:
         assert stage.artifact is not None, "the runner fits before it asks"
@@ -141,6 +142,13 @@ class ZeroShotProber(Prober):
                 f"{', '.join(self._config.probes)}; remove `artifact:`"
             )
             raise DatasetError(message)
+        for name, probe in self._config.probes.items():
+            if model.get("digests", {}).get(name) != probe.digest():
+                message = (
+                    f"the artefact was made from other texts of {name} than the pipeline has; "
+                    "remove `artifact:`, or delete its pin"
+                )
+                raise DatasetError(message)
         wide = texts.astype(np.float64)
         self._differences = wide[0::2] - wide[1::2]
         self._scale = model["logit_scale"] / _UNIT
@@ -186,12 +194,12 @@ def sigmoids_of(stage: Stage[Any]) -> dict[str, Platt]:
 
 
 def make_artifact(
-    names: list[str], texts: NDArray[np.float64], logit_scale: float
+    probes: Mapping[str, Probe], texts: NDArray[np.float64], logit_scale: float
 ) -> dict[str, bytes]:
     """Return the artefact's files.
 
     Args:
-        names: Probes.
+        probes: Name -> texts.
         texts: (2 probes, dimension) unit vectors: of each probe that of yes, then that of no.
         logit_scale: Of the model.
     """
@@ -201,7 +209,8 @@ def make_artifact(
         "unit": _UNIT,
         "dimension": texts.shape[1],
         "logit_scale": logit_scale,
-        "probes": names,
+        "probes": list(probes),
+        "digests": {name: probe.digest() for name, probe in probes.items()},
     }
     file = io.BytesIO()
     np.save(file, np.rint(texts * _UNIT).astype(np.int16), allow_pickle=False)

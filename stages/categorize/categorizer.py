@@ -135,9 +135,11 @@ class FittedCategorizer(Categorizer):
 
     Attributes:
         fits_with: As `FittedStage.fit_with`.
+        fit_ignores: As `FittedStage.fit_ignores`.
     """
 
     fits_with: ClassVar[str | None] = None
+    fit_ignores: ClassVar[frozenset[str]] = frozenset()
 
     def prepare(self, stage: Stage[Any]) -> None:
         """Take from the stage what `fit` needs beside the sample; called before it."""

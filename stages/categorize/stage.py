@@ -71,6 +71,11 @@ class CategorizeStage(FittedStage[CategorizeConfig]):
         sources = self.config.names_from if isinstance(self.config, FittedConfig) else ()
         return tuple(NAME_COLUMNS[source] for source in dict.fromkeys(sources))
 
+    def fit_ignores(self) -> frozenset[str]:
+        if not isinstance(self._categorizer, FittedCategorizer):
+            return frozenset()
+        return self._categorizer.fit_ignores
+
     def fit_with(self) -> str | None:
         assert isinstance(self._categorizer, FittedCategorizer), "`needs_fit` says so"
         return self._categorizer.fits_with

@@ -78,6 +78,7 @@ class TaxonomyCategorizer(FittedCategorizer):
     config_type = TaxonomyConfig
     is_scored = True
     fits_with = "embed"
+    fit_ignores = frozenset({"beam", "temperature", "threshold"})
 
     def __init__(self, config: TaxonomyConfig) -> None:
         self._config = config

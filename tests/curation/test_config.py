@@ -67,7 +67,7 @@ def test_values_are_checked_and_frozen():
         ),
         (
             {"name": 5},
-            "p.name: Input should be a valid string, found 5 (int)",
+            "p.name: Input should be a valid string, found 5 (int); put it in quotes",
         ),
         (
             {"name": "x", "inner": {"ratio": float("inf")}},

@@ -124,3 +124,19 @@ def test_columns_of_ingest_have_a_meaning_each():
     found = {base_meaning(name, version) for name in ("a", "b") for version in (1, 2)}
 
     assert len(found) == 4
+
+
+def test_what_the_fit_does_not_look_at_leaves_the_artefact():
+    """A moved threshold is another fingerprint, and no reason to fit again."""
+    meaning = replace(MEANING, unfitted=frozenset({"threshold", "labels"}))
+    moved = replace(
+        meaning,
+        config={"scale": 2, "threshold": 3},
+        digests={"weights": "ab", "labels": "12"},
+    )
+
+    assert moved.fingerprint() != meaning.fingerprint()
+    assert moved.fit_key() == meaning.fit_key() == MEANING.fit_key()
+    assert replace(moved, config={"scale": 3}).fit_key() != meaning.fit_key()
+    assert replace(moved, digests={"weights": "cd"}).fit_key() != meaning.fit_key()
+    assert replace(moved, unfitted=frozenset()).fit_key() != meaning.fit_key()

@@ -126,6 +126,7 @@ def test_names_are_words_of_the_paths(dataset):
     assert len(words & set(NAMES)) >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("chosen", "depth"), [("coarse", 1), ("fine", 3)])
 def test_a_snapshot_samples_by_the_tree_that_it_names(folder, dataset, tmp_path, chosen, depth):
     """Decisions and the report speak of the chosen instance."""

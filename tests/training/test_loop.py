@@ -207,6 +207,7 @@ def test_old_checkpoints_are_forgotten(tmp_path):
     assert sorted(p.name for p in tmp_path.glob("step-*")) == ["step-00000012", "step-00000016"]
 
 
+@pytest.mark.slow
 def test_the_loss_falls(tmp_path):
     """Four latents are soon known by heart."""
     generator = torch.Generator().manual_seed(0)

@@ -91,7 +91,7 @@ def test_everything_that_is_missing_is_said_with_the_command_that_gets_it(tmp_pa
             "of_path: numbers weights",
             "wrong",
             f"{weights}.gone: no such file or folder",
-            "name weights that are there",
+            "name what is there",
         ),
         (
             "of_url: numbers weights",
@@ -149,6 +149,17 @@ def test_without_the_weights_the_record_is_named(tmp_path, weights):
 
     assert [line[1] for line in lines] == ["ok", "ok", "missing"]
     assert lines[2][2] == f"not here; a plan takes what the last run learnt of {weights}"
+
+
+def test_memory_that_is_not_here_is_said_before_a_run_refuses(tmp_path):
+    """It is no fault: another machine may have it."""
+    stages = {"luma": {}, "heavy": {"run": {"memory_bytes": 1 << 50, "replicas": [1, 1]}}}
+
+    _, (subject, state, found, advice) = look(tmp_path, stages)
+
+    assert (subject, state) == ("stage heavy", "missing")
+    assert found.startswith("heavy, on the CPU: 1 worker, 1 CPU each; each wants 1048576.0 GiB of")
+    assert advice == "run it on nodes that have it, or lower stages.heavy.run.memory_bytes"
 
 
 def test_a_gpu_that_is_not_here_is_no_fault(tmp_path):

@@ -493,6 +493,17 @@ def test_a_wrong_pipeline_touches_nothing(tmp_path, lake):
     assert not (tmp_path / "data").exists()
 
 
+def test_a_stage_that_lacks_something_is_named(open_session, tmp_path):
+    """Two stages may lack the same package; the message begins with the place in the file."""
+    (tmp_path / "w.json").write_text("[1, 2]")
+    weighed = {"stage": "weighed", "weights": f"{tmp_path}/w.json", "package": "absent"}
+
+    with pytest.raises(ConfigError, match=r"^stages\.heavier: absent is not installed"):
+        run(open_session({"luma": {}, "heavier": weighed}))
+
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_missing_source_is_refused(tmp_path):
     """Exit code 2, and no runner is made."""
     session = make_session(tmp_path / "data", tmp_path / "nowhere", {"luma": {}})

@@ -2,7 +2,7 @@
 
 import errno
 
-from curation.errors import ContractError
+from curation.errors import ConfigError, ContractError
 from curation.pipeline.trouble import MAX_TEXT, Trouble
 
 SECRET = "https://someone:hunter2@host/a?token=abc123&x=1"
@@ -41,3 +41,14 @@ def test_trouble_of_the_machine_is_no_charge_and_the_first_stays():
     assert trouble.hindrance.startswith("luma, shard 3: ")
     assert "full: https://***@host" in trouble.hindrance
     assert "hunter2" not in trouble.hindrance
+
+
+def test_what_we_say_on_purpose_comes_without_a_place_in_the_code(caplog):
+    """A server that is down is a sentence; what nobody foresaw shows where it came from."""
+    Trouble().of_setup("clip", ConfigError(f"weights are missing at {SECRET}; fetch them"))
+    Trouble().of_setup("clip", KeyError("model"))
+
+    said, unforeseen = caplog.records
+    assert said.exc_info is None
+    assert "hunter2" not in said.getMessage()
+    assert unforeseen.exc_info is not None

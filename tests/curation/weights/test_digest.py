@@ -293,7 +293,7 @@ def in_a_file(folder):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (nothing, "no such file or folder; name weights that are there"),
+        (nothing, "no such file or folder; name what is there"),
         (empty, "holds no weights (no .bin, "),
         (only_words, "holds no weights (no .bin, "),
         (broken_link, "the link leads nowhere"),

@@ -286,6 +286,14 @@ def test_weights_that_overflow_give_a_reason(tmp_path):
     assert found["error"].to_pylist() == ["nonfinite: score came out as NaN or infinity"]
 
 
+def test_half_precision_is_refused_on_a_cpu(tmp_path):
+    """As for every other model; the message says what to take."""
+    stage = configured(make_internvl(tmp_path / "model"), precision="fp16")
+
+    with pytest.raises(ConfigError, match="fp16 needs a GPU; say bf16 or fp32"):
+        stage.check()
+
+
 def test_the_expected_value_takes_logits_up_to_a_constant():
     """One sure word is its score, equal ones are their mean; shifting all changes nothing."""
     sure = np.full(101, -1000.0)

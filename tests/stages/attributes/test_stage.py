@@ -99,7 +99,7 @@ def test_faults_make_a_picture_poor():
 def planted(scale=10.0):
     """Return an artefact for `PROBES` and the four directions that its texts have."""
     texts = np.linalg.qr(np.random.default_rng(0).normal(size=(DIMENSION, DIMENSION)))[0][:4]
-    return make_artifact(list(PROBES), texts, scale), texts
+    return make_artifact({n: Probe(**p) for n, p in PROBES.items()}, texts, scale), texts
 
 
 def test_an_answer_is_the_sigmoid_of_the_scaled_difference():
@@ -158,6 +158,12 @@ def test_the_texts_vectors_are_the_mean_of_yes_and_of_no(tmp_path):
     assert texts[1] == pytest.approx(embed.embed_text("blue").astype(float), abs=1e-3)
     assert texts[2] == pytest.approx(embed.embed_text("large").astype(float), abs=1e-3)
     assert json.loads(artifact["probes.json"])["probes"] == ["red", "large"]
+
+
+def test_a_calibration_makes_no_new_artefact():
+    """The texts' vectors do not depend on it, and making them takes the model."""
+    assert zero_shot(probes=PROBES).fit_ignores() == {"calibration"}
+    assert not stage_of().fit_ignores()
 
 
 def test_columns_follow_the_configured_probes():
@@ -314,6 +320,9 @@ def test_an_embedder_without_texts_and_foreign_artifacts_are_refused():
         blind.check()
     with pytest.raises(DatasetError, match="answers red, large, the pipeline asks watermark"):
         zero_shot(artifact, probes={"watermark": None}).setup()
+    reworded = {**PROBES, "red": {"positive": ["crimson"], "negative": ["blue"]}}
+    with pytest.raises(DatasetError, match="made from other texts of red than the pipeline has"):
+        zero_shot(artifact, probes=reworded).setup()
     with pytest.raises(DatasetError, match=r"has no texts\.npy"):
         zero_shot({"probes.json": b"{}"}, probes=PROBES).setup()
     stage = zero_shot(artifact, probes=PROBES)

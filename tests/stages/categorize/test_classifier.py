@@ -28,6 +28,8 @@ from stages.registry import STAGES
 from tests.fakes.inline_runner import InlineRunner
 from tests.fakes.openai_server import serve
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 150
 PIPELINE = """\
 name: categories

@@ -217,6 +217,11 @@ def test_the_texts_vectors_are_those_of_open_clip(tree, tmp_path):
         assert ours == pytest.approx(theirs[:, column], abs=2e-4)
     assert tree_model["logit_scale"] == pytest.approx(scale, rel=1e-6)
     assert digest_files(stage.fit(sample_of(unit_vectors(1, 32)))) == digest_files(artifact)
+    tree.write_text(TREE, encoding="utf-8")
+    moved = {"beam": 3, "temperature": 2.0, "threshold": 0.5}
+    calibrated = with_clip(tree, weights, **moved)
+    assert calibrated.fit_ignores() == set(moved)
+    assert digest_files(calibrated.fit(sample_of(unit_vectors(1, 32)))) == digest_files(artifact)
 
 
 def test_an_embedder_without_texts_is_refused(tree):

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from curation.errors import ConfigError
 from tests.fakes import tiny_clip
 from training.encoders.clip import ClipModel, ClipSettings, clip_facts
+from training.encoders.clip_weights import check_release
+from training.encoders.torchvision_ops import declare_missing_ops
 
 MAKERS: dict[str, Any] = {"clip": tiny_clip.clip_folder, "siglip": tiny_clip.siglip_folder}
 TEXTS = ["red bicycle at night", "a dog", "a photo of a cat, asleep"]
@@ -336,6 +339,17 @@ def test_a_release_must_fit_its_model(folders):
         attempt("ViT-B-32", "openai")
     with pytest.raises(ConfigError, match=r"no 'opnai' of ViT-B-32 \(did you mean openai"):
         attempt("ViT-B-32", "opnai")
+
+
+def test_the_pipeline_for_laions_predictor_names_the_model_that_it_was_trained_on():
+    """With the plain name, OpenAI's weights load and give other vectors."""
+    path = Path(__file__).parents[3] / "configs/models/aesthetics.yaml"
+    embed = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]["embed"]
+    settings = ClipSettings(**{key: embed.get(key) for key in ("model", "release", "weights")})
+
+    assert settings.release == "openai"
+    declare_missing_ops()
+    check_release(settings)
 
 
 def test_a_gpu_that_is_not_there_is_asked_for_in_vain(folders):
