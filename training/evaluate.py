@@ -12,7 +12,7 @@ from curation.pixels import as_pillow
 from training.draws import SampleKey, draw_normals
 from training.encoders.latents import LatentCodec
 from training.encoders.texts import TextEncoder, pad
-from training.loop import Loop
+from training.loop import Loop, over_ranks
 from training.model import VelocityModel
 from training.recipe import EvaluationConfig
 from training.sampler import sample, sigmas
@@ -70,17 +70,16 @@ class Evaluation:
 
     @torch.no_grad()
     def _held_out(self, limit: int) -> dict[str, float]:
-        from training.run import held_out_batches
-
-        if not len(self._run.held_out):
+        run, objective = self._run, self._loop.objective
+        if not len(run.held_out):
             return {}
         sums: dict[str, list[float]] = {}
-        phase = self._loop.objective.next_phase({})
-        for batch in held_out_batches(self._run, limit):
-            for name, metric in self._loop.objective.update(phase, batch).metrics.items():
+        phase = objective.next_phase({})
+        for batch in run.source(run.held_out, held_out=True).once(limit):
+            for name, metric in objective.update(phase, batch).metrics.items():
                 total = sums.setdefault(f"held_out/{name}", [0.0, 0.0])
-                total[0] += float(metric.total)
-                total[1] += float(metric.weight)
+                total[0] += over_ranks(metric.total)
+                total[1] += over_ranks(metric.weight)
         return {name: total / weight for name, (total, weight) in sums.items() if weight}
 
 

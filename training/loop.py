@@ -300,8 +300,8 @@ class _Figures:
         for name, metric in found.items():
             total, weight = self._sums.get(f"{role}/{name}", (0.0, 0.0))
             self._sums[f"{role}/{name}"] = (
-                total + _total(metric.total),
-                weight + _total(metric.weight),
+                total + over_ranks(metric.total),
+                weight + over_ranks(metric.weight),
             )
 
     def close(self) -> dict[str, float]:
@@ -322,11 +322,11 @@ def world_size() -> int:
 
 def _mean(metric: Metric) -> float:
     """Return a figure over all ranks; 0 where nothing counted."""
-    weight = _total(metric.weight)
-    return _total(metric.total) / weight if weight else 0.0
+    weight = over_ranks(metric.weight)
+    return over_ranks(metric.total) / weight if weight else 0.0
 
 
-def _total(value: Tensor) -> float:
+def over_ranks(value: Tensor) -> float:
     """Return the sum over all ranks."""
     if world_size() > 1:
         value = value.detach().clone()

@@ -4,7 +4,7 @@ Several processes (torchrun, Ray Train) each call `train`; they find each other 
 torch.distributed, which whoever starts them has set up.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from curation.snapshot.read import find_snapshot
 from training.checkpoint import Checkpoints
 from training.data.buckets import scaled_buckets
 from training.data.images import ImageReader
-from training.data.plan import Cursor
 from training.data.source import SnapshotSource, domain_of
 from training.data.table import TrainingTable, read_training_table
 from training.encoders.latents import LatentCodec, make_codec
@@ -184,16 +183,6 @@ def default_device() -> torch.device:
 def rank() -> int:
     """Return the number of this process among those that train together."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def held_out_batches(run: Run, limit: int) -> Iterator[Any]:
-    """Yield micro-batches of held-out images, each once, until `limit` of them."""
-    seen = 0
-    for found in run.source(run.held_out, held_out=True).batches(Cursor()):
-        yield from found.micro
-        seen += found.num_samples
-        if seen >= limit or found.cursor.epoch > 0:
-            return
 
 
 def _start(run: Run, *, resume: bool) -> int | None:

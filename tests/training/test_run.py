@@ -140,6 +140,19 @@ def test_a_batch_shows_the_images_of_the_snapshot(recipe):
     assert seen == 48
 
 
+@pytest.mark.parametrize("limit", [5, 1000])
+def test_held_out_images_are_looked_at_once(recipe, limit):
+    """Each of them once, in whatever sizes they come; the same few where there is a limit."""
+    run = Run(parsed(recipe(data={"edge_px": 32, "batch": {"size": 50}, "micro_size": 2})), CPU)
+    source = run.source(run.held_out, held_out=True)
+
+    seen = [[i for batch in source.once(limit) for i in batch.image_ids] for _ in range(2)]
+
+    assert len(seen[0]) == len(set(seen[0])) == min(limit, len(run.held_out))
+    assert seen[0] == seen[1]
+    assert all(len(batch) <= 2 for batch in source.once(limit))
+
+
 def test_what_was_forgotten_counts_nothing(recipe, corpus, tmp_path):
     """A tombstone that came after the snapshot leaves the image's slot, with weight 0."""
     copy = tmp_path / "dataset"

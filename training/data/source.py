@@ -1,5 +1,6 @@
 """Batches of a snapshot, for one rank."""
 
+import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from training.data.captions import CaptionConfig, CaptionDraw
 from training.data.images import ImageReader
 from training.data.plan import BatchConfig, Cursor, Plan, Visit, num_micro_batches, share
 from training.data.table import TrainingTable
-from training.draws import SampleKey, draw_uniform
+from training.draws import SampleKey, draw_bits, draw_uniform
 from training.encoders.latents import LatentCodec
 from training.encoders.texts import TextEncoder, pad
 
@@ -134,6 +135,24 @@ class SnapshotSource:
             parts = [own[start : start + size] for start in range(0, count * size, size)]
             micro = tuple(self._make(part, visits) for part in parts)
             yield GlobalBatch(micro, len(visits), plan.cursor)
+
+    def once(self, limit: int) -> Iterator[Batch]:
+        """Yield this rank's part of `limit` images, each of them once: for looking, not learning.
+
+        They are those with the smallest hashes, the same at every call and for every number of
+        ranks; every rank gets as many batches as the others.
+        """
+        table = self._table
+        ids = [image_id.tobytes() for image_id in table.image_ids]
+        keys = [SampleKey(0, image_id, 0) for image_id in ids]
+        order = sorted(range(len(keys)), key=lambda n: draw_bits(self._seed, keys[n], "held out"))
+        chosen = sorted(order[:limit], key=lambda n: (int(table.aspect[n]), n))
+        size = self._micro_size * self._world_size
+        for _, mine in itertools.groupby(chosen, key=lambda n: int(table.aspect[n])):
+            visits = [Visit(position, keys[position]) for position in mine]
+            for start in range(0, len(visits), size):
+                whole = visits[start : start + size]
+                yield self._make(share(whole, self._rank, self._world_size), whole)
 
     def _make(self, part: Sequence[Visit], whole: Sequence[Visit]) -> Batch:
         """Make a micro-batch; an empty one is a sample of the batch that counts nothing."""

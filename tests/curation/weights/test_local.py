@@ -103,7 +103,7 @@ def test_a_path_that_names_nothing_is_said(tmp_path):
 
     for ask in (weights_digest, fetch, find, lambda text: local_weights(text, OTHER)):
         with pytest.raises(
-            MissingWeightsError, match=r"model\.pt: no such file or folder; name weights"
+            MissingWeightsError, match=r"model\.pt: no such file or folder; name what is there"
         ):
             ask(path)
 
