@@ -1,8 +1,9 @@
 """Whether a run learnt anything: its held-out loss, and its pictures beside held-out ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from curation.pixels import as_pillow
@@ -26,7 +27,7 @@ class Verdict:
         distance: Sliced Wasserstein distance of drawn pictures to held-out ones, of their layout
             and colour alone.
         baseline: The same of held-out pictures with shuffled pixels.
-        num_pictures: Pictures drawn, one for each held-out square image.
+        num_pictures: Pictures drawn, one for each held-out image.
     """
 
     first_loss: float
@@ -50,13 +51,14 @@ def judge(run: Run, folder: Path) -> Verdict:
     """Judge the newest checkpoint of a run; leaves `drawn.png` and `held-out.png` in its output.
 
     Args:
-        run: A run with a split of held-out images, some of them nearly square.
+        run: A run with a split of held-out images.
         folder: The run's output.
     """
     losses = [line["held_out/loss"] for line in read_journal(folder) if "held_out/loss" in line]
     trained = load_trained(str(folder), run.device)
-    table = run.held_out
-    square = [n for n in range(len(table)) if table.aspect[n] == 0]
+    # All of them as squares: a few of one shape would say little.
+    table = replace(run.held_out, aspect=np.zeros_like(run.held_out.aspect))
+    square = list(range(len(table)))
     captions = table.captions.to_pylist()
     real = run.pictures(table, square)
     drawn = draw_pictures(
