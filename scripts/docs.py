@@ -136,7 +136,9 @@ def _commands(group: click.Group, prefix: str) -> Iterator[tuple[str, str]]:
         if isinstance(command, click.Group):
             yield from _commands(command, path)
         else:
-            context = click.Context(command, info_name=path)
+            # As `longtail` has it: click keeps the first help option that it makes for a command.
+            names = longtail.context_settings["help_option_names"]
+            context = click.Context(command, info_name=path, help_option_names=names)
             pieces = command.collect_usage_pieces(context)
             first = (command.help or "").split("\n\n")[0].replace("\n", " ")
             yield " ".join([path, *pieces]).replace("|", "\\|"), first
