@@ -20,6 +20,7 @@ from torch.distributed.checkpoint import filesystem, state_dict_loader, state_di
 from curation.errors import UsageError
 from curation.fingerprint import pretty_json
 from curation.storage import Store
+from training.ranks import is_distributed, rank
 
 _STEP = re.compile(r"step-(\d{8})")
 COMPLETE = "complete.json"
@@ -68,7 +69,7 @@ class Checkpoints:
     def load(self, step: int, tensors: dict[str, Any]) -> None:
         """Read tensors into those of `tensors`, in place."""
         state_dict_loader.load(
-            tensors, storage_reader=self._reader(step), no_dist=not _is_distributed()
+            tensors, storage_reader=self._reader(step), no_dist=not is_distributed()
         )
 
     def save(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
@@ -77,7 +78,7 @@ class Checkpoints:
         Several ranks write together, and wait.
         """
         self.wait()
-        if _is_distributed():
+        if is_distributed():
             self._write(step, dict(tensors), state)
             return
         copied = _copied(tensors)
@@ -103,19 +104,19 @@ class Checkpoints:
 
     def _write(self, step: int, tensors: dict[str, Any], state: Mapping[str, Any]) -> None:
         folder = step_folder(step)
-        is_first = not _is_distributed() or dist.get_rank() == 0
+        is_first = rank() == 0
         if is_first:
             self._remove(folder)  # what a killed run left half written
-        if _is_distributed():
+        if is_distributed():
             dist.barrier()
         state_dict_saver.save(
-            tensors, storage_writer=self._writer(step), no_dist=not _is_distributed()
+            tensors, storage_writer=self._writer(step), no_dist=not is_distributed()
         )
         if is_first:
             self.store.put(f"{folder}/{STATE}", pretty_json(dict(state)))
             self.store.put(f"{folder}/{COMPLETE}", pretty_json({"step": step}))
             self._forget_old()
-        if _is_distributed():
+        if is_distributed():
             dist.barrier()
 
     def _forget_old(self) -> None:
@@ -152,10 +153,6 @@ class Checkpoints:
         from torch.distributed.checkpoint._fsspec_filesystem import FsspecReader
 
         return FsspecReader(self._path(step))
-
-
-def _is_distributed() -> bool:
-    return dist.is_available() and dist.is_initialized()
 
 
 def _copied(value: Any) -> Any:

@@ -27,6 +27,7 @@ from training.ema import Ema
 from training.journal import Journal
 from training.objectives.base import Metric, Objective, Phase
 from training.optimizers import OptimizerConfig, make_optimizer, rate
+from training.ranks import world_size
 
 
 class TrainingStoppedError(LongtailError):
@@ -313,11 +314,6 @@ class _Figures:
         lines["samples_per_s"] = self.samples / max(self._seconds, 1e-9)
         lines["wait_share"] = self.waited / max(self._seconds, 1e-9)
         return lines
-
-
-def world_size() -> int:
-    """Return the number of ranks, 1 without any."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def _mean(metric: Metric) -> float:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 
 from curation.config import Config
@@ -30,6 +29,7 @@ from training.journal import Journal
 from training.loop import Loop
 from training.model import Dit
 from training.objectives import OBJECTIVES
+from training.ranks import rank, world_size
 from training.recipe import Recipe
 from training.sharding import compute_in, shard_model
 
@@ -83,7 +83,7 @@ class Run:
             device=self.device,
             domain_of=domain_of(data.domains),
             rank=rank(),
-            world_size=1 if not dist.is_initialized() else dist.get_world_size(),
+            world_size=world_size(),
             micro_size=data.micro_size,
             flip=data.flip and not held_out,
             use_weights=data.loss_weight == "snapshot" and not held_out,
@@ -178,11 +178,6 @@ def train(
 def default_device() -> torch.device:
     """Return a GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def rank() -> int:
-    """Return the number of this process among those that train together."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def _start(run: Run, *, resume: bool) -> int | None:

@@ -3,12 +3,12 @@
 from typing import Literal
 
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from training.model import Dit
+from training.ranks import world_size
 
 
 def shard_model(model: Dit, device: torch.device, precision: Literal["fp32", "bf16"]) -> Dit:
@@ -19,9 +19,9 @@ def shard_model(model: Dit, device: torch.device, precision: Literal["fp32", "bf
 
     Source: torch's FSDP2 (`fully_shard`).
     """
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if world_size() == 1:
         return model
-    mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+    mesh = init_device_mesh(device.type, (world_size(),))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     policy = MixedPrecisionPolicy(
         param_dtype=dtype, reduce_dtype=torch.float32, output_dtype=torch.float32

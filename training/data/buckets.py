@@ -1,5 +1,6 @@
 """Aspect buckets: the sizes in which images are trained on."""
 
+import math
 from collections.abc import Sequence
 
 from curation.snapshot.config import ERNIE_IMAGE_BUCKETS, Bucket
@@ -20,7 +21,7 @@ def scaled_buckets(
         stride: The codec's; edges become multiples of it and of 16 px, at least one of them.
         buckets: Sizes with about the area of 1024 x 1024.
     """
-    unit = stride * GRID_PX // _greatest_common(stride, GRID_PX)
+    unit = math.lcm(stride, GRID_PX)
     return tuple(
         (_rounded(width * edge_px, unit), _rounded(height * edge_px, unit))
         for width, height in buckets
@@ -31,9 +32,3 @@ def _rounded(scaled: int, unit: int) -> int:
     """Return scaled / 1024 as a multiple of `unit`, the nearest, halves up."""
     whole = REFERENCE_EDGE_PX * unit
     return max(1, (2 * scaled + whole) // (2 * whole)) * unit
-
-
-def _greatest_common(a: int, b: int) -> int:
-    while b:
-        a, b = b, a % b
-    return a

@@ -214,6 +214,20 @@ class Plan:
         return hashlib.blake2b(content, digest_size=8, key=named).digest()
 
 
+def micro_parts(
+    batch: Sequence[Visit], rank: int, world_size: int, micro_size: int
+) -> list[list[Visit]]:
+    """Return a rank's micro-batches of a global batch: as many as each other rank's, empty or not.
+
+    A rank of which the last ones have nothing left must still compute something, or ranks that wait
+    for its gradients wait for ever.
+    """
+    count = num_micro_batches(len(batch), world_size, micro_size)
+    own = share(batch, rank, world_size)
+    size = -(-len(own) // count)
+    return [own[number * size : (number + 1) * size] for number in range(count)]
+
+
 def share(batch: Sequence[Visit], rank: int, world_size: int) -> list[Visit]:
     """Return a rank's part of a global batch: disjoint, together everything, even to within one."""
     return list(batch[rank::world_size])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from training.data.batch import Batch
 from training.data.captions import CaptionConfig, CaptionDraw
 from training.data.images import ImageReader
-from training.data.plan import BatchConfig, Cursor, Plan, Visit, num_micro_batches, share
+from training.data.plan import BatchConfig, Cursor, Plan, Visit, micro_parts, share
 from training.data.table import TrainingTable
 from training.draws import SampleKey, draw_bits, draw_uniform
 from training.encoders.latents import LatentCodec
@@ -129,10 +129,7 @@ class SnapshotSource:
         """Yield this rank's part of every global batch after the cursor."""
         plan = Plan(self._samples, self._batch, self._seed, cursor)
         for visits in plan:
-            count = num_micro_batches(len(visits), self._world_size, self._micro_size)
-            own = share(visits, self._rank, self._world_size)
-            size = -(-len(own) // count)
-            parts = [own[start : start + size] for start in range(0, count * size, size)]
+            parts = micro_parts(visits, self._rank, self._world_size, self._micro_size)
             micro = tuple(self._make(part, visits) for part in parts)
             yield GlobalBatch(micro, len(visits), plan.cursor)
 

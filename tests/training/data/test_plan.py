@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from training.data.plan import BatchConfig, Cursor, Plan, Visit, num_micro_batches, share
+from training.data.plan import (
+    BatchConfig,
+    Cursor,
+    Plan,
+    Visit,
+    micro_parts,
+    num_micro_batches,
+    share,
+)
 from training.draws import SampleKey, draw_bits
 
 
@@ -131,6 +139,11 @@ def test_ranks_share_a_batch(size, world_size, micro):
     assert positions == list(range(size))
     assert all(len(part) <= count * micro for part in shares)
     assert any(len(part) > (count - 1) * micro for part in shares)
+    for rank, own in enumerate(shares):
+        parts = micro_parts(batch, rank, world_size, micro)
+        assert len(parts) == count  # also where there are fewer samples than ranks
+        assert list(itertools.chain(*parts)) == own
+        assert all(len(part) <= micro for part in parts)
 
 
 def test_a_batch_has_a_size_or_a_number_of_tokens():
