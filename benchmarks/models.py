@@ -21,30 +21,23 @@ import logging
 import os
 import statistics
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.conditions import print_conditions
+from benchmarks.shards import Device, now, photographs, run_shards
 from curation.pipeline.slices import SLICE_ROWS
-from curation.pipeline.stage import Execution, Shard, run_stage
-from curation.pixels import Header, View
-from schemas.columns import IDENTITY
+from curation.pipeline.stage import Execution
+from curation.pixels import PixelSpec
 from stages.embed.embedder import EmbedConfig
 from stages.embed.stage import EmbedStage
 
 TARGETS = {"stage_to_bare": 0.95, "bf16_cosine": 0.999}
 BATCH = {"cpu": 16, "cuda": 128}
-_HEADER = Header(512, 512, "JPEG", "RGB", 1, 1, False, 8, "none")
-_IN_FLIGHT = 2
-
-Device = Literal["cpu", "cuda"]
 
 
 def main() -> int:
@@ -66,7 +59,7 @@ def main() -> int:
         weights = random_weights(arguments.model, Path(folder) / "weights.safetensors")
         half = ready_stage(arguments.model, weights, "bf16", device)
         full = ready_stage(arguments.model, weights, "fp32", device)
-    images = photographs(full)
+    images = photographs(_spec(full), SLICE_ROWS)
     figures = compare_with_bare(half, images, device, slices, rounds)
     figures |= compare_precisions(half, full, images, max(1, slices // 2), rounds)
     print_conditions(
@@ -118,52 +111,10 @@ def ready_stage(model: str, weights: Path, precision: str, device: Device) -> Em
     return stage
 
 
-def photographs(stage: EmbedStage) -> list[NDArray[np.uint8]]:
-    """Return a slice of views: pieces of skimage's photographs, as the model wants to see them."""
-    from skimage import data
-
-    from curation.pixels import fit
-
+def _spec(stage: EmbedStage) -> PixelSpec:
     spec = stage.pixels()
     assert spec is not None
-    names = ("astronaut", "coffee", "chelsea", "rocket", "retina")
-    sources = [getattr(data, name)() for name in names]
-    rng = np.random.default_rng(0)
-    found = []
-    for number in range(SLICE_ROWS):
-        source = sources[number % len(sources)]
-        top, left = (int(rng.integers(0, edge - 250)) for edge in source.shape[:2])
-        found.append(fit(np.ascontiguousarray(source[top : top + 250, left : left + 250]), spec))
-    return found
-
-
-def now(device: Device) -> float:
-    """Return seconds from some moment on."""
-    return time.perf_counter() if device == "cuda" else time.process_time()
-
-
-def run_slices(stage: EmbedStage, images: list[NDArray[np.uint8]], num_slices: int) -> float:
-    """Return images a second of the stage, with two shards in flight."""
-    device = stage.execution.device
-    table = pa.table(
-        [
-            pa.array([0] * len(images), pa.int32()),
-            pa.array(range(len(images)), pa.int32()),
-            pa.array([bytes(16)] * len(images), pa.binary(16)),
-        ],
-        schema=pa.schema(IDENTITY),
-    )
-
-    def work(number: int) -> pa.Table:
-        views = [View(image, _HEADER) for image in images]
-        return run_stage(stage, Shard(number, table, views.__getitem__))
-
-    began = now(device)
-    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
-        tables = list(pool.map(work, range(num_slices)))
-    seconds = now(device) - began
-    assert all(result["error"].null_count == len(images) for result in tables)
-    return num_slices * len(images) / seconds
+    return spec
 
 
 def run_bare(model: Any, images: list[NDArray[np.uint8]], num_slices: int, device: Device) -> float:
@@ -192,13 +143,13 @@ def compare_with_bare(
 ) -> dict[str, float]:
     """Measure the stage and the bare loop on the same loaded model, in turns."""
     bare: Any = getattr(stage, "_embedder")._model._model  # noqa: B009 (the very same weights)
-    run_slices(stage, images, 1)
+    run_shards(stage, images, 1)
     run_bare(bare, images, 1, device)
     pairs = []
     for _ in range(rounds):
         pairs.append(
             (
-                run_slices(stage, images, num_slices),
+                run_shards(stage, images, num_slices),
                 run_bare(bare, images, num_slices, device),
             )
         )
@@ -225,7 +176,7 @@ def compare_precisions(
     between = (other @ other.T)[~np.eye(len(images), dtype=bool)]
     speeds = []
     for _ in range(max(2, rounds // 2)):
-        speeds.append((run_slices(half, images, num_slices), run_slices(full, images, num_slices)))
+        speeds.append((run_shards(half, images, num_slices), run_shards(full, images, num_slices)))
     return {
         "bf16_to_fp32": round(statistics.median(a / b for a, b in speeds), 2),
         "fp32_images_s": round(statistics.median(b for _, b in speeds), 1),

@@ -17,21 +17,17 @@ import json
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from benchmarks.conditions import print_conditions
-from curation.pipeline.stage import Execution, Shard, run_stage
-from curation.pixels import Header, PixelSpec, View, fit
-from schemas.columns import IDENTITY
+from benchmarks.shards import Device, Images, now, photographs, run_shards
+from curation.pipeline.stage import Execution
+from curation.pixels import PixelSpec
 from stages.aesthetic.ernie_config import ErnieImageAesConfig
 from stages.aesthetic.stage import AestheticStage
 from tests.fakes.tiny_internvl import LANGUAGE, VISION, make_internvl
@@ -72,11 +68,6 @@ SIZES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
         },
     ),
 }
-_HEADER = Header(512, 512, "JPEG", "RGB", 1, 1, False, 8, "none")
-_IN_FLIGHT = 2
-
-Device = Literal["cpu", "cuda"]
-Images = list[NDArray[np.uint8]]
 
 
 def main() -> int:
@@ -105,11 +96,11 @@ def main() -> int:
             language={**LANGUAGE, **language},
         )
         stage = ready_stage(weights, device)
-    images = photographs(num_images)
-    run_stage_once(stage, images, 1)
+    images = photographs(PixelSpec(size_px=448, fit="squash", filter="bicubic"), num_images)
+    run_shards(stage, images, 1)
     run_bare(stage, images, 1)
     pairs = [
-        (run_stage_once(stage, images, num_shards), run_bare(stage, images, num_shards))
+        (run_shards(stage, images, num_shards), run_bare(stage, images, num_shards))
         for _ in range(rounds)
     ]
     figures = {
@@ -145,50 +136,6 @@ def ready_stage(weights: Path, device: Device) -> AestheticStage:
     stage.facts = stage.learn()
     stage.setup()
     return stage
-
-
-def photographs(count: int) -> Images:
-    """Return pieces of skimage's photographs, squashed as the model wants them."""
-    from skimage import data
-
-    spec = PixelSpec(size_px=448, fit="squash", filter="bicubic")
-    names = ("astronaut", "coffee", "chelsea", "rocket")
-    sources = [getattr(data, name)() for name in names]
-    rng = np.random.default_rng(0)
-    found = []
-    for number in range(count):
-        source = sources[number % len(sources)]
-        top, left = (int(rng.integers(0, edge - 250)) for edge in source.shape[:2])
-        found.append(fit(np.ascontiguousarray(source[top : top + 250, left : left + 250]), spec))
-    return found
-
-
-def now(device: Device) -> float:
-    """Return seconds from some moment on."""
-    return time.perf_counter() if device == "cuda" else time.process_time()
-
-
-def run_stage_once(stage: AestheticStage, images: Images, num_shards: int) -> float:
-    """Return images a second of the stage, with two shards in flight."""
-    table = pa.table(
-        [
-            pa.array([0] * len(images), pa.int32()),
-            pa.array(range(len(images)), pa.int32()),
-            pa.array([bytes(16)] * len(images), pa.binary(16)),
-        ],
-        schema=pa.schema(IDENTITY),
-    )
-
-    def work(number: int) -> pa.Table:
-        views = [View(image, _HEADER) for image in images]
-        return run_stage(stage, Shard(number, table, views.__getitem__))
-
-    began = now(stage.execution.device)
-    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
-        tables = list(pool.map(work, range(num_shards)))
-    seconds = now(stage.execution.device) - began
-    assert all(result["error"].null_count == len(images) for result in tables)
-    return num_shards * len(images) / seconds
 
 
 def run_bare(stage: AestheticStage, images: Images, num_shards: int) -> float:
