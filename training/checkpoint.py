@@ -72,6 +72,11 @@ class Checkpoints:
             tensors, storage_reader=self._reader(step), no_dist=not is_distributed()
         )
 
+    def shapes(self, step: int) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor of a checkpoint, by its name with dots."""
+        found = self._reader(step).read_metadata().state_dict_metadata
+        return {name: tuple(told.size) for name, told in found.items() if hasattr(told, "size")}
+
     def save(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """Write a checkpoint; returns once the tensors are copied, the rest goes on in a thread.
 

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from pydantic import Field
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
     get_model_state_dict,
     get_optimizer_state_dict,
     set_model_state_dict,
@@ -28,6 +29,9 @@ from training.journal import Journal
 from training.objectives.base import Metric, Objective, Phase
 from training.optimizers import OptimizerConfig, make_optimizer, rate
 from training.ranks import world_size
+
+_TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)
+"""The frozen weights under an adapter are in no checkpoint."""
 
 
 class TrainingStoppedError(LongtailError):
@@ -67,7 +71,7 @@ class _Trained:
     def tensors(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of it."""
         found: dict[str, Any] = {
-            "model": get_model_state_dict(self.module),
+            "model": get_model_state_dict(self.module, options=_TRAINED_ONLY),
             "optimizer": get_optimizer_state_dict(self.module, self.optimizer),
         }
         if self.ema is not None:
@@ -76,7 +80,7 @@ class _Trained:
 
     def restore(self, tensors: Mapping[str, Any]) -> None:
         """Take in what `tensors` said and `Checkpoints.load` filled."""
-        set_model_state_dict(self.module, tensors["model"])
+        set_model_state_dict(self.module, tensors["model"], options=_TRAINED_ONLY)
         set_optimizer_state_dict(self.module, self.optimizer, tensors["optimizer"])
 
 

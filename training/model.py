@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from curation.config import Config
+from curation.weights import WeightsPlace
+from training.lora import LoraConfig
 
 TIMESTEP_SCALE = 1000.0
 """The released model is told sigma times this."""
@@ -62,7 +64,7 @@ class VelocityModel(Protocol):
 
 
 class ModelConfig(Config):
-    """The sizes of the transformer.
+    """The sizes of the transformer, and what it starts from.
 
     Attributes:
         preset: Where they come from; what stands beside it overrides it.
@@ -71,6 +73,10 @@ class ModelConfig(Config):
         num_layers: Blocks.
         ffn_hidden_size: Width within a block's feed-forward part.
         rope_axes_dim: Shares of a head for text position, row and column; they add up to the head.
+        weights: What it starts from: a downloaded or exported pipeline, the `transformer/` of one,
+            or the output of a run or a `step-<n>` below it; null for weights that the seed gives.
+        last: Of a run's checkpoint, take the last weights, not the averaged ones.
+        lora: Train an adapter and leave `weights` as they are; null to train all of them.
     """
 
     preset: Literal["ernie_image_8b", "proxy_1b", "tiny"] = "tiny"
@@ -79,6 +85,9 @@ class ModelConfig(Config):
     num_layers: int = Field(default=0, ge=0)
     ffn_hidden_size: int = Field(default=0, ge=0)
     rope_axes_dim: tuple[int, int, int] = (0, 0, 0)
+    weights: WeightsPlace | None = Field(default=None, exclude=True)
+    last: bool = False
+    lora: LoraConfig | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -98,6 +107,9 @@ class ModelConfig(Config):
             raise ValueError(message)
         if any(axis % 2 for axis in self.rope_axes_dim):
             message = f"rope_axes_dim {list(self.rope_axes_dim)}: each must be even"
+            raise ValueError(message)
+        if self.lora is not None and self.weights is None:
+            message = "lora: an adapter needs weights that it adapts; name them under model.weights"
             raise ValueError(message)
         return self
 
@@ -133,15 +145,20 @@ class Dit(nn.Module):
     def forward(
         self, latent_BCHW: Tensor, sigma_B: Tensor, text_BTD: Tensor, text_lens_B: Tensor
     ) -> Tensor:
-        """Return the velocity; see `VelocityModel`."""
+        """Return the velocity, fp32; see `VelocityModel`.
+
+        It computes in the type that its weights have meanwhile, which sharding may have cast. The
+        noise level stays fp32: in bf16, 997.3 would be 996.
+        """
+        dtype = self.transformer.x_embedder.proj.weight.dtype
         (velocity_BCHW,) = self.transformer(
-            hidden_states=latent_BCHW,
+            hidden_states=latent_BCHW.to(dtype),
             timestep=sigma_B.float() * TIMESTEP_SCALE,
-            text_bth=text_BTD,
+            text_bth=text_BTD.to(dtype),
             text_lens=text_lens_B,
             return_dict=False,
         )
-        found: Tensor = velocity_BCHW
+        found: Tensor = velocity_BCHW.to(torch.float32, copy=True)  # FSDP2 wants no view
         return found
 
 

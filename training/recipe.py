@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from curation.config import Config, apply_overrides, parse_yaml, validate
 from curation.errors import ConfigError
 from curation.urls import check_values
+from training.compute import ComputeConfig
 from training.data.captions import CaptionConfig
 from training.data.plan import BatchConfig
 from training.encoders.latents import AnyCodec, BlockDctConfig
@@ -82,7 +83,7 @@ class Recipe(Config):
         optimizer: How.
         loop: How long.
         evaluation: What is looked at meanwhile.
-        precision: In which the model computes; its weights stay fp32.
+        compute: In which precision, and what is traded for memory and speed.
         protocols: fsspec protocols that originals left in place may be read by.
     """
 
@@ -99,7 +100,7 @@ class Recipe(Config):
     optimizer: OptimizerConfig = OptimizerConfig()
     loop: LoopConfig
     evaluation: EvaluationConfig = EvaluationConfig()
-    precision: Literal["fp32", "bf16"] = "fp32"
+    compute: ComputeConfig = ComputeConfig()
     protocols: tuple[str, ...] = ("file",)
 
     @field_validator("name")

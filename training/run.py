@@ -27,11 +27,12 @@ from training.encoders.texts import TextEncoder, make_text_encoder
 from training.evaluate import Evaluation
 from training.journal import Journal
 from training.loop import Loop
+from training.making import make_model
 from training.model import Dit
 from training.objectives import OBJECTIVES
 from training.ranks import rank, world_size
 from training.recipe import Recipe
-from training.sharding import compute_in, shard_model
+from training.start import Start, find_start
 
 
 class Run:
@@ -54,15 +55,21 @@ class Run:
         self.texts: TextEncoder = make_text_encoder(recipe.text)
         self.buckets = scaled_buckets(recipe.data.edge_px, self.codec.stride)
         self.checkpoints = Checkpoints(recipe.output, recipe.loop.keep_last)
+        weights = recipe.model.weights
+        self.start: Start | None = (
+            None if weights is None else find_start(weights, last=recipe.model.last)
+        )
 
-    def model(self) -> Dit:
-        """Make the model with the weights that the seed gives."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.recipe.seed)
-            model = Dit(self.recipe.model, self.codec.channels, self.texts.width)
-        model = shard_model(model.to(self.device), self.device, self.recipe.precision)
-        compute_in(model, self.recipe.precision, self.device)
-        return model
+    def model(self, *, is_restored: bool = False) -> Dit:
+        """Make the model with its first weights; `is_restored` where a checkpoint will fill it."""
+        return make_model(
+            self.recipe,
+            self.codec.channels,
+            self.texts.width,
+            self.device,
+            self.start,
+            is_restored=is_restored,
+        )
 
     def source(self, table: TrainingTable, *, held_out: bool = False) -> SnapshotSource:
         """Make the batches of a split; held-out images are shown whole, with their captions."""
@@ -102,7 +109,14 @@ class Run:
             "dataset_id": self.dataset.info.dataset_id,
             "snapshot": self.snapshot,
             "recipe": recipe,
-            "places": {"codec": _fields(self.recipe.codec), "text": _fields(self.recipe.text)},
+            "places": {
+                "model": _fields(self.recipe.model),
+                "codec": _fields(self.recipe.codec),
+                "text": _fields(self.recipe.text),
+            },
+            "weights": None
+            if self.start is None
+            else {"reference": self.start.reference, "digest": self.start.digest},
             "encoders": {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())},
             "meaning": self.meaning(),
         }
@@ -116,13 +130,20 @@ class Run:
             recipe["loop"].pop(name)
         for name in ("micro_size", "cache_bytes"):
             recipe["data"].pop(name)
+        for name in ("activation_checkpointing", "compile"):
+            recipe["compute"].pop(name)
+        recipe["model"].pop("last")  # the digest of the weights says which were taken
         encoders = {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())}
-        return digest({"recipe": recipe, "encoders": encoders, "snapshot": self.snapshot})
+        weights = None if self.start is None else self.start.digest
+        told = {"recipe": recipe, "encoders": encoders, "snapshot": self.snapshot}
+        return digest({**told, "weights": weights})
 
 
 def _fields(config: Config) -> dict[str, Any]:
-    """Return every field, those that name places too."""
-    return {name: getattr(config, name) for name in type(config).model_fields}
+    """Return every field as JSON, those that name places too."""
+    fields = type(config).model_fields.items()
+    places = {name: getattr(config, name) for name, field in fields if field.exclude}
+    return {**config.model_dump(mode="json"), **places}
 
 
 def train(
@@ -148,7 +169,7 @@ def train(
     torch.manual_seed(recipe.seed)  # every draw has its own key; this is for what a library draws
     run = Run(recipe, device)
     start = _start(run, resume=resume)
-    model = run.model()
+    model = run.model(is_restored=start is not None)
     objective = OBJECTIVES[recipe.objective.objective](recipe.objective, model)
     is_first = rank() == 0
     folder = _journal_folder(run.checkpoints) if is_first else None

@@ -1,6 +1,6 @@
 """A trained model: a checkpoint, ready to draw pictures or to be handed on."""
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,14 +8,15 @@ import torch
 
 from curation.config import validate
 from curation.errors import UsageError
-from training.checkpoint import Checkpoints
+from training.checkpoint_url import find_checkpoint
 from training.data.buckets import scaled_buckets
 from training.encoders.latents import LatentCodec, make_codec
 from training.encoders.texts import TextEncoder, make_text_encoder
-from training.model import Dit
+from training.lora import add_adapter
+from training.model import Dit, on_meta
 from training.recipe import Recipe
-
-_STEP = re.compile(r"(?P<output>.*?)/?step-(?P<step>\d{8})/?")
+from training.sharding import give_memory
+from training.start import choose_kind, find_start
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Trained:
         recipe: What made it.
         snapshot: Id of the snapshot that it learnt from.
         step: Steps that it was trained for.
-        model: The model.
+        model: The model, fp32; of an adapter's run, with its adapter.
         codec: Pictures to latents.
         texts: Captions to features.
         state: Everything else that the checkpoint says.
@@ -49,7 +50,7 @@ class Trained:
 def load_trained(
     url: str, device: torch.device | str, weights: Literal["ema", "model"] | None = None
 ) -> Trained:
-    """Load a checkpoint.
+    """Load a checkpoint; of an adapter's run, with the weights that it adapts.
 
     Args:
         url: `<output>/step-<n>`, or `<output>` for the newest.
@@ -57,16 +58,10 @@ def load_trained(
         weights: The averaged weights or the last ones; null for averages where there are some.
 
     Raises:
-        UsageError: There is no complete checkpoint, it has no averages, or its encoders' weights
-            are others than those that it was trained with.
+        UsageError: There is no complete checkpoint, it has no averages, or its encoders' weights,
+            or those that it adapts, are others than those that it was trained with.
     """
-    match = _STEP.fullmatch(url)
-    checkpoints = Checkpoints(match["output"] if match else url)
-    steps = checkpoints.steps()
-    if not match and not steps:
-        message = f"{url}: there is no complete checkpoint; name a run's output, or a step of it"
-        raise UsageError(message)
-    step = int(match["step"]) if match else steps[-1]
+    checkpoints, step = find_checkpoint(url)
     state = checkpoints.state(step)
     recipe = validate(Recipe, {**state["recipe"], **state["places"]}, f"{url}: recipe")
     codec, texts = make_codec(recipe.codec), make_text_encoder(recipe.text)
@@ -74,13 +69,31 @@ def load_trained(
     if found != state["encoders"]:
         message = f"{url}: trained with encoders {state['encoders']}, found {found}"
         raise UsageError(message)
-    model = Dit(recipe.model, codec.channels, texts.width).to(device)
-    has_ema = state["roles"]["model"]["ema_updates"] > 0
-    chosen = weights or ("ema" if has_ema else "model")
-    if chosen == "ema" and not has_ema:
-        message = f"{url}: has no averaged weights; take the last ones"
-        raise UsageError(message)
-    tensors = {"model": {chosen: model.state_dict()}}
-    checkpoints.load(step, tensors)
-    model.load_state_dict(tensors["model"][chosen])
+    chosen = choose_kind(url, state, weights)
+    model = on_meta(recipe.model, codec.channels, texts.width)
+    if recipe.model.lora is None:
+        give_memory(model, torch.device(device))
+    else:
+        _load_base(model, recipe, url, state, torch.device(device))
+    values = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    checkpoints.load(step, {"model": {chosen: values}})
     return Trained(recipe, state["snapshot"], step, model.eval(), codec, texts, state)
+
+
+def _load_base(
+    model: Dit, recipe: Recipe, url: str, state: Mapping[str, Any], device: torch.device
+) -> None:
+    """Give a model an adapter, and the weights that it adapts."""
+    assert recipe.model.lora is not None
+    assert recipe.model.weights is not None
+    base = find_start(recipe.model.weights, last=recipe.model.last)
+    if base.digest != state["weights"]["digest"]:
+        message = (
+            f"{url}: adapts the weights {state['weights']['digest'][:12]}, and "
+            f"{base.reference} holds {base.digest[:12]}; put those back that it was trained on"
+        )
+        raise UsageError(message)
+    base.check(model)
+    add_adapter(model, recipe.model.lora, torch.float32)
+    give_memory(model, device)
+    base.read_into(model)

@@ -99,18 +99,26 @@ def generate(
 @click.argument("checkpoint")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--last", is_flag=True, help="Take the last weights, not the averaged ones.")
-def export(checkpoint: str, folder: Path, last: bool) -> None:
-    """Write CHECKPOINT as the FOLDER that diffusers loads."""
+@click.option("--merge", is_flag=True, help="Add an adapter to the weights that it adapts.")
+def export(checkpoint: str, folder: Path, last: bool, merge: bool) -> None:
+    """Write CHECKPOINT as the FOLDER that diffusers loads.
+
+    Of a run of LoRA that is the adapter alone, unless `--merge`.
+    """
     from training.export import export as write
     from training.trained import load_trained
 
     trained = load_trained(checkpoint, "cpu", "model" if last else None)
-    if write(trained, folder):
-        print_lines([f"{folder}: loads with ErnieImagePipeline.from_pretrained"])
-    else:
-        print_lines(
-            [
-                f"{folder}/transformer: loads with ErnieImageTransformer2DModel.from_pretrained",
-                "its encoders are embedded ones, which diffusers does not have; see longtail.json",
-            ]
-        )
+    kind = write(trained, folder, merge=merge)
+    told = {
+        "pipeline": [f"{folder}: loads with ErnieImagePipeline.from_pretrained"],
+        "transformer": [
+            f"{folder}/transformer: loads with ErnieImageTransformer2DModel.from_pretrained",
+            "its encoders are embedded ones, which diffusers does not have; see longtail.json",
+        ],
+        "adapter": [
+            f"{folder}: an adapter, loads with load_lora_weights of a pipeline",
+            "which weights it adapts stands in longtail.json; --merge writes both as one",
+        ],
+    }
+    print_lines(told[kind])

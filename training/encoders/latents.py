@@ -12,6 +12,7 @@ from torch import Tensor
 
 from curation.config import Config
 from curation.weights import WeightsReference, local_weights, weights_digest
+from training.encoders.safe import require_safetensors
 
 
 class LatentCodec(ABC):
@@ -132,7 +133,10 @@ class Flux2Codec(LatentCodec):
         dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         folder = local_weights(config.weights, self._digest)
         vae_type: Any = diffusers.AutoencoderKLFlux2
-        self._vae: Any = vae_type.from_pretrained(folder, torch_dtype=dtype).eval()
+        require_safetensors(folder)
+        self._vae: Any = vae_type.from_pretrained(
+            folder, torch_dtype=dtype, use_safetensors=True
+        ).eval()
         self._vae.requires_grad_(False)
         self.channels = 4 * int(self._vae.config.latent_channels)
         self.stride = 2 ** len(self._vae.config.block_out_channels)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from curation.config import Config
 from curation.weights import WeightsPlace, WeightsReference, local_weights, weights_digest
+from training.encoders.safe import require_safetensors
 
 
 class TextEncoder(ABC):
@@ -122,6 +123,10 @@ class MinistralEncoder(TextEncoder):
     Texts are encoded one by one, without padding, as `ErnieImagePipeline` does: so a text's
     features never depend on its neighbours'.
 
+    Attributes:
+        model: The model.
+        tokenizer: Its tokenizer.
+
     Source: diffusers 0.42.1, `ErnieImagePipeline.encode_prompt`.
     """
 
@@ -138,11 +143,27 @@ class MinistralEncoder(TextEncoder):
         self._precision = config.precision
         self.max_tokens = config.max_tokens
         dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        self.tokenizer = AutoTokenizer.from_pretrained(local_weights(named, self._digests[1]))
+        self.tokenizer = AutoTokenizer.from_pretrained(
+            local_weights(named, self._digests[1]), trust_remote_code=False
+        )
         folder = local_weights(config.weights, self._digests[0])
-        self.model = AutoModel.from_pretrained(folder, dtype=dtype).eval().requires_grad_(False)
+        require_safetensors(folder)
+        model = AutoModel.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
+        )
+        self.model = model.eval().requires_grad_(False)
         text = getattr(self.model.config, "text_config", self.model.config)
         self.width = int(text.hidden_size)
+
+    @property
+    def model_class(self) -> str:
+        """Name in transformers of the model's class, as a pipeline's index states it."""
+        return type(self.model).__name__
+
+    @property
+    def tokenizer_class(self) -> str:
+        """Name in transformers of the tokenizer's class, as a pipeline's index states it."""
+        return type(self.tokenizer).__name__
 
     def identity(self) -> Mapping[str, Any]:
         return {

@@ -5,6 +5,7 @@ import pytest
 import torch
 from skimage import data
 
+from tests.fakes.ernie_parts import write_vae
 from training.encoders.latents import (
     BlockDctCodec,
     BlockDctConfig,
@@ -16,25 +17,8 @@ from training.encoders.latents import (
 @pytest.fixture(scope="module")
 def flux2(tmp_path_factory):
     """A tiny FLUX.2 VAE with random weights, in the files of the real one."""
-    from training.encoders.torchvision_ops import declare_missing_ops
-
-    declare_missing_ops()
-    import diffusers
-
-    torch.manual_seed(0)
-    vae = diffusers.AutoencoderKLFlux2(
-        block_out_channels=(8, 8, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
-        norm_num_groups=4,
-        layers_per_block=1,
-    )
-    vae.bn.running_mean.normal_()
-    vae.bn.running_var.uniform_(0.5, 2)
     folder = tmp_path_factory.mktemp("vae")
-    vae.save_pretrained(folder)
-    return vae.eval(), folder
+    return write_vae(folder), folder
 
 
 def test_block_dct_gives_every_picture_back():

@@ -1,8 +1,12 @@
 """Text encoders."""
 
+import shutil
+
 import pytest
 import torch
 
+from curation.errors import ConfigError
+from tests.fakes.ernie_parts import write_text_encoder
 from training.encoders.texts import (
     HashedTokensConfig,
     HashedTokensEncoder,
@@ -17,32 +21,8 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def ministral(tmp_path_factory):
     """A tiny Mistral 3 with random weights and a tokenizer of its own, in their files."""
-    from training.encoders.torchvision_ops import declare_missing_ops
-
-    declare_missing_ops()
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import Mistral3Config, Mistral3Model, PreTrainedTokenizerFast
-
-    torch.manual_seed(0)
-    text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "vocab_size": 64}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
-    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "image_size": 28}
-    config = Mistral3Config(
-        text_config={"model_type": "mistral", **text, **heads},
-        vision_config={"model_type": "pixtral", **vision, "num_attention_heads": 4},
-    )
     folder = tmp_path_factory.mktemp("ministral")
-    model = Mistral3Model(config).eval()
-    model.save_pretrained(folder)
-    words = "<unk> <s> a red dog blue poster with the word sale".split()
-    tokenizer = Tokenizer(models.WordLevel({w: n for n, w in enumerate(words)}, "<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", 1)]
-    )
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", unk_token="<unk>")
-    fast.save_pretrained(folder)
-    return model, folder
+    return write_text_encoder(folder), folder
 
 
 def test_hashed_tokens_know_words_and_nothing_else():
@@ -100,3 +80,14 @@ def test_texts_are_padded_behind_their_end():
     assert padded.shape == (2, 4, 3)
     assert lengths.tolist() == [2, 4]
     assert float(padded[0, 2:].abs().sum()) == 0
+
+
+def test_pickles_are_not_read(ministral, tmp_path):
+    """A model in PyTorch's pickles is refused with the reason; loading one may run code."""
+    _, folder = ministral
+    copy = tmp_path / "pickled"
+    shutil.copytree(folder, copy)
+    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
+
+    with pytest.raises(ConfigError, match=r"no \*\.safetensors; pickles, which may run code"):
+        MinistralEncoder(MinistralConfig(weights=str(copy), precision="fp32"))
