@@ -59,7 +59,9 @@ def shard_model(model: Dit, device: torch.device, precision: Precision) -> Dit:
     )
     for block in model.transformer.layers:
         fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)
+    # By default the root's weights stay gathered after a forward pass; one without a backward pass,
+    # for looking at averages, would leave them to the next step.
+    fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
     assert isinstance(model, FSDPModule)
     return model
 

@@ -7,6 +7,7 @@ from torch import multiprocessing
 
 from tests.fakes.toys import make_batch, make_model
 from training.compute import ComputeConfig
+from training.ema import Ema
 from training.lora import LoraConfig, add_adapter
 from training.objectives.base import Phase
 from training.objectives.flow import FlowConfig, FlowObjective
@@ -100,6 +101,24 @@ def test_bf16_trains_weights_of_fp32():
     for name, gradient in exact.items():
         cosine = torch.cosine_similarity(gradient.flatten(), found[name].flatten(), dim=0)
         assert float(cosine) > 0.99, name
+
+
+def test_looking_at_averages_leaves_training_as_it_was():
+    """A forward pass with other weights and no backward pass: the next gradients are the same."""
+    model = prepare(make_model(), CPU, ComputeConfig(precision="bf16"))
+    averages = Ema(model, 0.9)
+    for average in averages.shadow.values():
+        average.mul_(0)
+    batch = make_batch(3)
+    loss, expected = gradients(model)
+    model.zero_grad()
+
+    with averages.applied(), torch.no_grad():
+        model.eval()(batch.latent_BCHW, torch.rand(3), batch.text_BTD, batch.text_lens_B)
+
+    again, found = gradients(model)
+    assert torch.equal(again, loss)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_the_keys_stay():
