@@ -14,6 +14,7 @@ from training.encoders.latents import LatentCodec
 from training.encoders.texts import TextEncoder, pad
 from training.loop import Loop, over_ranks
 from training.model import VelocityModel
+from training.ranks import rank
 from training.recipe import EvaluationConfig
 from training.sampler import sample, sigmas
 
@@ -29,7 +30,8 @@ class Evaluation:
     Args:
         run: The run.
         loop: Its loop.
-        folder: Where pictures go; null for none.
+        folder: Where pictures go; null for none. All ranks must be told of one, since all compute;
+            the first writes.
     """
 
     def __init__(self, run: "Run", loop: Loop, folder: Path | None) -> None:
@@ -65,7 +67,8 @@ class Evaluation:
                 size=run.buckets[0],
                 device=run.device,
             )
-            as_pillow(contact_sheet(pixels)).save(folder / f"step-{step:08d}.png")
+            if rank() == 0:
+                as_pillow(contact_sheet(pixels)).save(folder / f"step-{step:08d}.png")
         return figures
 
     @torch.no_grad()

@@ -172,8 +172,8 @@ def train(
     model = run.model(is_restored=start is not None)
     objective = OBJECTIVES[recipe.objective.objective](recipe.objective, model)
     is_first = rank() == 0
-    folder = _journal_folder(run.checkpoints) if is_first else None
-    journal = Journal(folder, start or 0)
+    folder = _journal_folder(run.checkpoints)
+    journal = Journal(folder if is_first else None, start or 0)
     loop = Loop(
         objective,
         run.source(run.table),

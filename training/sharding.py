@@ -3,6 +3,7 @@
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import HashStore
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Shard
@@ -89,4 +90,4 @@ def give_memory(model: nn.Module, device: torch.device) -> None:
 def _be_a_group(device: torch.device) -> None:
     """Make this process a group of one, which FSDP2 asks for; it lasts as long as the process."""
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "cpu:gloo"
-    dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)

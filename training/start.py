@@ -39,15 +39,17 @@ _WHERE = {
 
 
 class Start(Protocol):
-    """Weights to start from.
+    """Weights to start from."""
 
-    Attributes:
-        reference: Where they lie.
-        digest: What they are, wherever they lie.
-    """
+    @property
+    def reference(self) -> str:
+        """Where they lie, as the recipe names it."""
+        ...
 
-    reference: str
-    digest: str
+    @property
+    def digest(self) -> str:
+        """What they are, wherever they lie."""
+        ...
 
     def check(self, model: Dit) -> None:
         """Compare with a model, which may lie on the meta device and has no adapter yet.

@@ -72,10 +72,10 @@ def test_a_pipeline_draws_what_we_draw(released, tmp_path):
     assert export(trained, tmp_path / "out") == "pipeline"
     keys = [SampleKey(0, n.to_bytes(16, "little"), 0) for n in range(2)]
     noise = draw_normals(0, keys, "picture", (trained.codec.channels, 4, 4))
-    text_BTD, text_lens_B = pad(trained.texts.encode(PROMPTS, CPU))
-    null_TD = trained.texts.encode([""], CPU)[0]
+    text, lens = pad(trained.texts.encode(PROMPTS, CPU))
+    null = trained.texts.encode([""], CPU)[0]
     levels = sigmas(5, 2.5)
-    ours = sample(trained.model, noise, text_BTD, text_lens_B, null_TD, levels=levels, guidance=4.0)
+    ours = sample(trained.model, noise, text, lens, null, levels=levels, guidance=4.0)
     pixels = draw_pictures(
         trained.model,
         trained.codec,
@@ -104,7 +104,7 @@ def test_a_pipeline_draws_what_we_draw(released, tmp_path):
 
 @pytest.mark.slow
 def test_an_exported_pipeline_is_a_start(released, tmp_path):
-    """A run that starts from it has exactly its weights, and hands them on with where they came from."""
+    """A run that starts from it has exactly its weights, and an export says where from."""
     train(released(), device=CPU)
     trained = load_trained(str(tmp_path / "run"), CPU)
     expected = {n: v.clone() for n, v in trained.model.state_dict().items()}

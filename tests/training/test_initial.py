@@ -29,8 +29,8 @@ def drawn(seed=0, lora=None):
 def test_first_weights_are_spread_as_those_of_diffusers():
     """The same zeros and ones; elsewhere the same bounds, means and deviations."""
     torch.manual_seed(0)
-    expected = Dit(TINY, CHANNELS, WIDTH).requires_grad_(False)
-    expected = dict(expected.named_parameters())
+    made = Dit(TINY, CHANNELS, WIDTH).requires_grad_(False)
+    expected = dict(made.named_parameters())
     found = {name: value.detach() for name, value in drawn().named_parameters()}
 
     assert found.keys() == expected.keys()
@@ -74,7 +74,7 @@ def test_a_new_adapter_changes_no_weight_and_no_output():
 
     for name, value in plain.named_parameters():
         under = name.removesuffix(".weight") + ".base_layer.weight"
-        assert torch.equal(names.get(under, names.get(name)), value)
+        assert torch.equal(names[under if under in names else name], value)
     assert float(names[f"{LAYER}.lora_A.default.weight"].abs().min()) > 0
     assert float(names[f"{LAYER}.lora_B.default.weight"].abs().max()) == 0
 

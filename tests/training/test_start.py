@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def altered(released, change=lambda tensors: tensors, config=None):
     copy = released.parent.parent / "altered"
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir()
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for path in released.glob("*.safetensors"):
         tensors |= load_file(path)
     save_file(change(tensors), copy / TENSORS)
@@ -173,13 +174,15 @@ def test_a_run_starts_from_another_runs_weights(recipe, tmp_path):
 
     averaged, last = Run(parsed(text), CPU), Run(parsed(text, "model.last=true"), CPU)
 
-    for run, kind in ((averaged, "ema"), (last, "model")):
+    kinds: tuple[Literal["ema", "model"], ...] = ("ema", "model")
+    for run, kind in zip((averaged, last), kinds, strict=True):
         expected = load_trained(str(first), CPU, kind).model.state_dict()
         found = run.model().state_dict()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert averaged.meaning() != last.meaning()
     train(parsed(text), device=CPU)
     told = json.loads((tmp_path / "run/step-00000001/state.json").read_text())
+    assert averaged.start is not None
     assert told["weights"] == {"reference": str(first), "digest": averaged.start.digest}
     other = parsed(recipe(model={"preset": "tiny", "num_layers": 3, "weights": str(first)}))
     with pytest.raises(ConfigError, match=r"layers\.2\.\S+ is missing, and so for"):
