@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from curation.errors import UsageError
 from training.model import Dit
 
+_MOST_VERSIONS = 32
+
 
 def compile_blocks(model: Dit, device: torch.device) -> None:
     """Compile the blocks, in place: keys of the state, hooks and checkpointing stay as they are.
@@ -23,6 +25,10 @@ def compile_blocks(model: Dit, device: torch.device) -> None:
         UsageError: It is for a CPU, and there is no C++ compiler.
     """
     _check_compiler(device)
+    # A kernel may ask more of its shapes, such as lengths that 16 divides, and so double the
+    # versions; the default of 8 would then end a run.
+    limit = torch._dynamo.config.recompile_limit
+    torch._dynamo.config.recompile_limit = max(limit, _MOST_VERSIONS)
     for block in model.transformer.layers:
         block.forward = _compiled(block)
 

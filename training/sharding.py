@@ -1,5 +1,7 @@
 """A model made ready to train: checkpointed, compiled and sharded, block by block."""
 
+import atexit
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -89,5 +91,12 @@ def give_memory(model: nn.Module, device: torch.device) -> None:
 
 def _be_a_group(device: torch.device) -> None:
     """Make this process a group of one, which FSDP2 asks for; it lasts as long as the process."""
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "cpu:gloo"
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+    atexit.register(_leave_group)
+
+
+def _leave_group() -> None:
+    """End the group before the libraries under it end, which would warn."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

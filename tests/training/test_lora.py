@@ -5,8 +5,10 @@ import json
 import pytest
 import torch
 import torch.distributed as dist
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from curation.cli import longtail
 from curation.errors import ConfigError, UsageError
 from tests.fakes.toys import CHANNELS, WIDTH, make_batch
 from tests.training.test_loop import assert_same, tensors_of
@@ -127,6 +129,21 @@ def test_an_exported_adapter_is_what_diffusers_loads(lora, base, tmp_path):
     )
     diffusers.ErnieImagePipeline.load_lora_into_transformer(state, loaded, metadata=metadata)
     assert torch.allclose(picture(trained), ours, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [([], "an adapter, loads with load_lora_weights"), (["--merge"], "/transformer: loads with")],
+)
+def test_the_command_says_what_it_wrote(lora, tmp_path, options, sentence):
+    """An adapter, or with `--merge` a transformer for encoders that diffusers does not have."""
+    train(parsed(lora(), "loop.steps=1"), device=CPU)
+
+    asked = ["export", str(tmp_path / "run"), str(tmp_path / "out"), *options]
+    result = CliRunner().invoke(longtail, asked)
+
+    assert result.exit_code == 0, result.output
+    assert sentence in result.output
 
 
 def test_a_merged_adapter_is_a_model_to_start_from(lora, recipe, tmp_path):
