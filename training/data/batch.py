@@ -58,3 +58,18 @@ class Batch:
         """Return standard normal numbers in the latents' shape, on their device, for `purpose`."""
         shape = tuple(self.latent_BCHW.shape[1:])
         return draw_normals(self.seed, self.keys, purpose, shape).to(self.latent_BCHW)
+
+    def span(self, purpose: str, low: float, high: float) -> Tensor:
+        """Return (B,) numbers between two others, fp32, on the latents' device, for `purpose`."""
+        uniform_B = self.uniform(purpose)
+        return (low + (high - low) * uniform_B).float().to(self.latent_BCHW.device)
+
+    def sigmas(self, level: float) -> Tensor:
+        """Return (B,) times one noise level, fp32, on the latents' device."""
+        return torch.full((len(self),), level, device=self.latent_BCHW.device)
+
+    def null(self) -> tuple[Tensor, Tensor]:
+        """Return the features of the empty text for each sample, (B, T, D), and lengths (B,)."""
+        text_BTD = self.null_TD.expand(len(self), -1, -1)
+        lens_B = torch.full((len(self),), len(self.null_TD), device=self.null_TD.device)
+        return text_BTD, lens_B

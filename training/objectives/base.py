@@ -5,9 +5,10 @@ global batches, has the objective make a loss of each micro-batch, and steps tha
 Accumulation, clipping, sharding, averaging, schedules and checkpoints are the loop's.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -21,10 +22,13 @@ class Phase:
     Attributes:
         role: Whose.
         num_batches: Global batches that it is made from.
+        values: Numbers that hold for the whole step, on every rank: what the objective drew for it,
+            or has learnt from the steps before.
     """
 
     role: str
     num_batches: int = 1
+    values: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,28 +52,42 @@ class Update:
         loss: Scalar: a sum over the micro-batch's samples, divided by the samples of the global
             batch. The losses of all micro-batches of all ranks add up to the batch's.
         metrics: Name -> figure.
+        samples: Name -> a value for each sample that counts, detached, of which quantiles are told.
     """
 
     loss: Tensor
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    samples: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class Objective(Protocol):
+class Objective(ABC):
     """Turns batches into losses.
 
     Attributes:
         roles: Name -> module that is trained; the loop makes an optimizer for each.
+        observed: Names of the metrics whose means over a step's global batches `observe` is told.
     """
 
     roles: Mapping[str, nn.Module]
+    observed: ClassVar[tuple[str, ...]] = ()
 
+    @abstractmethod
     def next_phase(self, state: dict[str, Any]) -> Phase:
         """Say what is to be updated next, and note in `state` that it was asked.
 
         `state` is JSON, empty at the start, and kept in checkpoints.
         """
-        ...
 
+    @abstractmethod
     def update(self, phase: Phase, batch: Batch) -> Update:
         """Return the loss of a micro-batch for the phase's role."""
-        ...
+
+    def stepped(self, phase: Phase) -> None:  # noqa: B027 (most objectives have nothing to do)
+        """Do what follows a role's step, the same on every rank."""
+
+    def observe(self, state: dict[str, Any], means: Mapping[str, float]) -> None:  # noqa: B027
+        """Note in `state` what a step showed, over all ranks."""
+
+    def complaint(self, held_out: Mapping[str, float]) -> str | None:
+        """Return why training must not go on, from the means of the metrics on held-out samples."""
+        return None

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from curation.config import Config
 from training.data.batch import Batch
-from training.objectives.base import Metric, Phase, Update
+from training.model import VelocityModel
+from training.objectives.base import Metric, Objective, Phase, Update
 
 NUM_BINS = 8
 """Parts of sigma by which losses are told apart."""
@@ -50,7 +51,7 @@ class FlowConfig(Config):
     weighting: Literal["none", "bell", "linear"] = "none"
 
 
-class FlowObjective:
+class FlowObjective(Objective):
     """Minimise the mean squared error of the velocity, averaged over a sample's elements.
 
     Source: Liu et al. 2022 (arXiv 2209.03003) eq. 1 with time reversed, as Lipman et al. 2022
@@ -92,15 +93,25 @@ def noised(latent_BCHW: Tensor, noise_BCHW: Tensor, sigma_B: Tensor) -> Tensor:
 
 
 def velocity_error(model: nn.Module, batch: Batch, sigma_B: Tensor, noise_BCHW: Tensor) -> Tensor:
-    """Return (B,) mean squared errors of the velocity, fp32."""
-    velocity_BCHW = model(
-        noised(batch.latent_BCHW, noise_BCHW, sigma_B),
-        sigma_B,
-        batch.text_BTD,
-        batch.text_lens_B,
+    """Return (B,) mean squared errors of the velocity of a batch's latents, fp32."""
+    return path_error(
+        model, batch.latent_BCHW, noise_BCHW, sigma_B, batch.text_BTD, batch.text_lens_B
     )
-    target_BCHW = noise_BCHW - batch.latent_BCHW
-    error_B: Tensor = (velocity_BCHW.float() - target_BCHW).square().flatten(1).mean(1)
+
+
+def path_error(
+    model: VelocityModel,
+    latent_BCHW: Tensor,
+    noise_BCHW: Tensor,
+    sigma_B: Tensor,
+    text_BTD: Tensor,
+    text_lens_B: Tensor,
+) -> Tensor:
+    """Return (B,) mean squared errors of the velocity between latents and noise, fp32."""
+    velocity_BCHW = model(noised(latent_BCHW, noise_BCHW, sigma_B), sigma_B, text_BTD, text_lens_B)
+    error_B: Tensor = (
+        (velocity_BCHW.float() - (noise_BCHW - latent_BCHW)).square().flatten(1).mean(1)
+    )
     return error_B
 
 
