@@ -3,14 +3,16 @@
 A folder written here is also one to start from: `model.weights` of a recipe.
 """
 
+import importlib.metadata
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from curation.errors import UsageError
 from curation.fingerprint import pretty_json
 from curation.weights import local_weights, weights_digest
 from training import lora
+from training.encoders.diffusers_parts import diffusers_part
 from training.encoders.latents import Flux2Config
 from training.encoders.texts import MinistralConfig, MinistralEncoder
 from training.trained import Trained
@@ -68,11 +70,10 @@ def export(trained: Trained, folder: Path, *, merge: bool = False) -> Kind:
 
 
 def _write_adapter(trained: Trained, folder: Path) -> None:
-    import diffusers
     import peft
 
     transformer = trained.model.transformer
-    pipeline_type: Any = diffusers.ErnieImagePipeline
+    pipeline_type = diffusers_part("ErnieImagePipeline")
     described = transformer.peft_config[lora.ADAPTER].to_dict()
     pipeline_type.save_lora_weights(
         folder,
@@ -99,14 +100,12 @@ def _write_parts(trained: Trained, folder: Path) -> bool:
     _copy(codec.weights, folder / "vae")
     _copy(text.weights, folder / "text_encoder")
     _copy(text.tokenizer or text.weights, folder / "tokenizer")
-    import diffusers
-
-    scheduler_type: Any = diffusers.FlowMatchEulerDiscreteScheduler
+    scheduler_type = diffusers_part("FlowMatchEulerDiscreteScheduler")
     shift = trained.recipe.evaluation.shift
     scheduler_type(shift=shift, use_dynamic_shifting=False).save_pretrained(folder / "scheduler")
     index = {
         "_class_name": "ErnieImagePipeline",
-        "_diffusers_version": diffusers.__version__,
+        "_diffusers_version": importlib.metadata.version("diffusers"),
         "transformer": ["diffusers", "ErnieImageTransformer2DModel"],
         "vae": ["diffusers", "AutoencoderKLFlux2"],
         "text_encoder": ["transformers", texts.model_class],

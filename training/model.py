@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from curation.config import Config
 from curation.weights import WeightsPlace
+from training.encoders.diffusers_parts import diffusers_part
 from training.lora import LoraConfig
 
 TIMESTEP_SCALE = 1000.0
@@ -123,14 +124,8 @@ class Dit(nn.Module):
 
     def __init__(self, config: ModelConfig, channels: int, text_width: int) -> None:
         """Make it with random weights, those that diffusers makes."""
-        from training.encoders.torchvision_ops import declare_missing_ops
-
-        declare_missing_ops()
-        import diffusers
-
         super().__init__()
-        transformer_type: Any = diffusers.ErnieImageTransformer2DModel
-        self.transformer: Any = transformer_type(
+        self.transformer: Any = diffusers_part("ErnieImageTransformer2DModel")(
             hidden_size=config.hidden_size,
             num_attention_heads=config.num_attention_heads,
             num_layers=config.num_layers,

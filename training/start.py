@@ -24,6 +24,7 @@ from curation.weights import (
 )
 from training.checkpoint import Checkpoints
 from training.checkpoint_url import find_checkpoint, is_checkpoint
+from training.encoders.diffusers_parts import diffusers_part
 from training.model import Dit
 from training.sharding import local_rows
 
@@ -290,9 +291,7 @@ def _refuse(
 
 def _defaults() -> dict[str, Any]:
     """Return what a `config.json` that does not name a size means."""
-    import diffusers
-
-    model_type: Any = diffusers.ErnieImageTransformer2DModel
+    model_type = diffusers_part("ErnieImageTransformer2DModel")
     parameters: Iterable[inspect.Parameter] = inspect.signature(model_type).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters}
 

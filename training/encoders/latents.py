@@ -12,6 +12,7 @@ from torch import Tensor
 
 from curation.config import Config
 from curation.weights import WeightsReference, local_weights, weights_digest
+from training.encoders.diffusers_parts import diffusers_part
 from training.encoders.safe import require_safetensors
 
 
@@ -123,16 +124,11 @@ class Flux2Codec(LatentCodec):
     EPS: ClassVar[float] = 1e-5
 
     def __init__(self, config: Flux2Config) -> None:
-        from training.encoders.torchvision_ops import declare_missing_ops
-
-        declare_missing_ops()
-        import diffusers
-
         self._digest = weights_digest(config.weights)
         self._precision = config.precision
         dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         folder = local_weights(config.weights, self._digest)
-        vae_type: Any = diffusers.AutoencoderKLFlux2
+        vae_type = diffusers_part("AutoencoderKLFlux2")
         require_safetensors(folder)
         self._vae: Any = vae_type.from_pretrained(
             folder, torch_dtype=dtype, use_safetensors=True
