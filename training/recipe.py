@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from curation.config import Config, apply_overrides, parse_yaml, validate
 from curation.errors import ConfigError
 from curation.urls import check_values
+from training.boards import JournalConfig
 from training.data.captions import CaptionConfig
 from training.data.plan import BatchConfig
 from training.encoders.latents import AnyCodec, BlockDctConfig
@@ -84,6 +85,7 @@ class Recipe(Config):
         evaluation: What is looked at meanwhile.
         precision: In which the model computes; its weights stay fp32.
         protocols: fsspec protocols that originals left in place may be read by.
+        journal: Where figures go.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Recipe(Config):
     evaluation: EvaluationConfig = EvaluationConfig()
     precision: Literal["fp32", "bf16"] = "fp32"
     protocols: tuple[str, ...] = ("file",)
+    journal: JournalConfig = JournalConfig()
 
     @field_validator("name")
     @classmethod

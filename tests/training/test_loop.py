@@ -14,13 +14,15 @@ from tests.fakes.toys import make_model, make_source
 from training.checkpoint import Checkpoints
 from training.data.memory import MemorySource
 from training.data.plan import BatchConfig
+from training.figures import SPEEDS
+from training.guard import TrainingStoppedError
 from training.journal import Journal, read_journal
-from training.loop import Loop, LoopConfig, TrainingStoppedError
+from training.loop import Loop, LoopConfig
 from training.objectives.flow import FlowConfig, FlowObjective
 from training.optimizers import OptimizerConfig, rate
 from training.sharding import shard_model
 
-SPEEDS = ("samples_per_s", "wait_share")
+
 
 
 def make_loop(folder, steps=8, *, since=0, rank=0, world_size=1, model=None, source=None, **config):
