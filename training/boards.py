@@ -1,4 +1,4 @@
-"""Who else is told what a run says: TensorBoard, and Weights & Biases where a recipe asks for it."""
+"""Who else is told what a run says: TensorBoard, and Weights & Biases if a recipe asks for it."""
 
 import importlib.util
 import netrc
@@ -29,7 +29,8 @@ class WandbConfig(Config):
         entity: User or team; null for the key's own.
         group: Under which runs are shown together.
         tags: Words to find it by.
-        mode: `online`, or `offline` for files below the output that `wandb sync` sends later.
+        mode: `online`, or `offline` for files in `wandb/` of the output, which must be a folder,
+            that `wandb sync` sends later.
     """
 
     project: str
@@ -38,16 +39,25 @@ class WandbConfig(Config):
     tags: tuple[str, ...] = ()
     mode: Literal["online", "offline"] = "online"
 
-    def check(self) -> None:
+    def check(self, output: str) -> None:
         """Refuse what cannot be, before a device is taken.
 
+        Args:
+            output: The run's.
+
         Raises:
-            UsageError: The package is missing, or there is no key.
+            UsageError: The package is missing, there is no key, or no folder for offline files.
         """
         if importlib.util.find_spec("wandb") is None:
             message = (
                 "journal.wandb: the package `wandb` is not installed; run "
                 "`pip install 'longtail[wandb]'`, or take journal.wandb out of the recipe"
+            )
+            raise UsageError(message)
+        if self.mode == "offline" and not Store(output).is_local:
+            message = (
+                f"journal.wandb.mode: offline writes files that grow, which {output} cannot hold; "
+                "take online, or a folder as output"
             )
             raise UsageError(message)
         if self.mode == "online" and not _has_key():
@@ -156,7 +166,7 @@ class WandbRun:
         import wandb
 
         self._wandb: Any = wandb
-        self._spool = _Spool(store, WANDB)
+        self._spool = _Spool(store, WANDB)  # gone with this process where the output is no folder
         settings = wandb.Settings(
             console="off", disable_git=True, disable_code=True, x_save_requirements=False
         )
@@ -191,12 +201,10 @@ class WandbRun:
         self._run.log({"step": step, "samples": self._wandb.Image(pixels)})
 
     def flush(self) -> None:
-        if not self._spool.is_in_place:
-            self._spool.put()
+        pass  # it sends by itself
 
     def close(self) -> None:
         self._run.finish()
-        self._spool.close()
 
 
 class _Spool:

@@ -11,7 +11,6 @@ WIDTH, HEIGHT = 560.0, 216.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 548.0, 10.0, 186.0
 
 _COLUMNS = 200
-"""Longer lines are drawn through the mean of so many columns, with the range of each behind."""
 
 _LOG_FROM = 40.0
 _DOTS = 60
@@ -30,7 +29,6 @@ class Line:
         band: Of the polygon from the lowest to the highest of each column; empty if all are shown.
         dots: Places of the single values; empty where they are many.
         last: Its last value, in words.
-        best: Its lowest value, in words.
     """
 
     name: str
@@ -39,7 +37,6 @@ class Line:
     band: str
     dots: tuple[tuple[float, float], ...]
     last: str
-    best: str
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,8 @@ def draw_chart(
     words: Callable[[float], str] = wording.number,
     from_zero: bool = False,
     styles: Sequence[str] = (),
+    columns: int = _COLUMNS,
+    with_band: bool = True,
     note: str = "",
     empty: str = "Nothing was measured yet.",
 ) -> Chart:
@@ -87,6 +86,8 @@ def draw_chart(
         words: A value in words.
         from_zero: Whether the axis begins at zero; else it may be logarithmic.
         styles: Colour classes, one for each series.
+        columns: Longer lines are drawn through the mean of so many columns.
+        with_band: Whether the range of each column is shown behind.
         note: A sentence below the chart.
         empty: What to say where there is nothing.
     """
@@ -96,11 +97,14 @@ def draw_chart(
         return Chart(title, unit, (), (), (), note=empty)
     values = [value for _, _, points in told for _, value in points]
     axis = _Axis(min(values), max(values), from_zero=from_zero)
-    x = _Steps(last_step)
+    x = _Steps(last_step, columns)
     return Chart(
         title,
         unit,
-        tuple(_line(name, style, points, x, axis, words) for name, style, points in told),
+        tuple(
+            _line(name, style, points, x, axis, words, with_band=with_band)
+            for name, style, points in told
+        ),
         tuple((x.place(step), wording.count(int(step))) for step in x.ticks()),
         tuple((axis.place(value), label) for value, label in axis.ticks(words)),
         axis.is_log,
@@ -109,16 +113,17 @@ def draw_chart(
 
 
 class _Steps:
-    """The axis of steps, from 0."""
+    """The axis of steps, from 0, in columns."""
 
-    def __init__(self, last: float) -> None:
+    def __init__(self, last: float, num_columns: int) -> None:
         self._last = max(last, 1.0)
+        self.num_columns = num_columns
 
     def place(self, step: float) -> float:
         return LEFT + (RIGHT - LEFT) * step / self._last
 
     def column(self, step: float) -> int:
-        return min(int(_COLUMNS * step / self._last), _COLUMNS - 1)
+        return min(int(self.num_columns * step / self._last), self.num_columns - 1)
 
     def ticks(self) -> list[float]:
         return round_ticks(0.0, self._last, whole=True)
@@ -143,7 +148,9 @@ class _Axis:
         self._high = high + margin
 
     def place(self, value: float) -> float:
-        share = (self._of(value) - self._of(self._low)) / (self._of(self._high) - self._of(self._low))
+        share = (self._of(value) - self._of(self._low)) / (
+            self._of(self._high) - self._of(self._low)
+        )
         return BOTTOM - (BOTTOM - TOP) * share
 
     def ticks(self, words: Callable[[float], str]) -> list[tuple[float, str]]:
@@ -166,10 +173,17 @@ def _exact(value: float, step: float) -> str:
 
 
 def _line(
-    name: str, style: str, points: Points, x: _Steps, axis: _Axis, words: Callable[[float], str]
+    name: str,
+    style: str,
+    points: Points,
+    x: _Steps,
+    axis: _Axis,
+    words: Callable[[float], str],
+    *,
+    with_band: bool,
 ) -> Line:
     drawn, band = list(points), ""
-    if len(points) > 2 * _COLUMNS:
+    if len(points) > 2 * x.num_columns:
         columns: dict[int, list[tuple[float, float]]] = {}
         for step, value in points:
             columns.setdefault(x.column(step), []).append((step, value))
@@ -180,17 +194,15 @@ def _line(
             drawn.append((middle, sum(values) / len(values)))
             highest.append((middle, max(values)))
             lowest.append((middle, min(values)))
-        band = _joined([*highest, *reversed(lowest)], x, axis)
+        band = _joined([*highest, *reversed(lowest)], x, axis) if with_band else ""
     dots = [(x.place(step), axis.place(value)) for step, value in drawn]
-    values = [value for _, value in points]
     return Line(
         name,
         style,
         _joined(drawn, x, axis),
         band,
         tuple(dots) if len(dots) <= _DOTS else (),
-        words(values[-1]),
-        words(min(values)),
+        words(points[-1][1]),
     )
 
 

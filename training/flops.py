@@ -87,7 +87,7 @@ class ModelFlops:
         return self.linear(1, image_tokens, text_tokens) + pairs * self.per_pair
 
     def backward_of(self, linear: float, attention: float) -> float:
-        """Return the backward pass of forward costs: gradients of inputs, and of what is trained."""
+        """Return a backward pass from forward costs: gradients of inputs and of trained weights."""
         return linear * (1 + self.trained_share) + 2 * attention
 
     def train(self, image_tokens: int, text_tokens: int) -> float:

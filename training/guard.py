@@ -133,13 +133,12 @@ class Guard:
         size = abs(total / weight) if weight else 0.0
         if num_bad or not math.isfinite(size):
             said = f"{total / weight if weight else total:g}"
+            norm = max(gathered(norm), key=lambda found: (not math.isfinite(found), found))
             reason = f"the loss is {said} and the gradient's norm {norm:g}"
             advice = "Look at them, or resume with a lower rate"
         elif self._is_spike(role, size):
             usual = self._usual[role][0]
-            reason = (
-                f"the loss {size:g} is more than {self._spike:g} times the recent {usual:g}"
-            )
+            reason = f"the loss {size:g} is more than {self._spike:g} times the recent {usual:g}"
             advice = "Look at them, resume with a lower rate, or raise loop.spike"
         else:
             if weight:
@@ -147,9 +146,7 @@ class Guard:
             return
         suspects = _everywhere(seen.suspects())
         whose = "" if role == "model" else f" ({role})"
-        message = (
-            f"step {step}{whose}: {reason}; nothing was changed. {_named(suspects)}. {advice}"
-        )
+        message = f"step {step}{whose}: {reason}; nothing was changed. {_named(suspects)}. {advice}"
         raise TrainingStoppedError(message, step, suspects)
 
     def _is_spike(self, role: str, size: float) -> bool:

@@ -36,9 +36,7 @@ class Journal:
         boards: Who else is told.
     """
 
-    def __init__(
-        self, where: Store | Path | None, step: int, boards: Sequence[Board] = ()
-    ) -> None:
+    def __init__(self, where: Store | Path | None, step: int, boards: Sequence[Board] = ()) -> None:
         self._store = Store(str(where)) if isinstance(where, Path) else where
         self._boards = boards
         self._lines: list[str] = []

@@ -162,7 +162,7 @@ def train(
         TrainingStoppedError: A loss was no number, or rose out of all proportion.
     """
     if recipe.journal.wandb is not None:
-        recipe.journal.wandb.check()
+        recipe.journal.wandb.check(recipe.output)
     torch.manual_seed(recipe.seed)  # every draw has its own key; this is for what a library draws
     run = Run(recipe, device)
     start = _start(run, resume=resume)
@@ -231,7 +231,5 @@ def _journal(run: Run, model: Dit, start: int | None) -> Journal:
     """Return what the first rank writes to; says at once what the run is."""
     store = run.checkpoints.store
     record = write_record(run, model, start)
-    boards = make_boards(
-        run.recipe.journal, store, start or 0, run_id=record["id"], facts=record
-    )
+    boards = make_boards(run.recipe.journal, store, start or 0, run_id=record["id"], facts=record)
     return Journal(store, start or 0, boards)

@@ -8,6 +8,7 @@ import base64
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -23,15 +24,17 @@ from curation.storage import Store
 from training.charts import Chart, Points, draw_chart
 from training.checkpoint import Checkpoints, step_folder
 from training.journal import SAMPLES, read_lines, sample_step
-from training.record import RECORD, read_record
+from training.objectives.flow import NUM_BINS
 from training.recipe import Recipe
+from training.record import RECORD, read_record
 
 SUMMARY = "summary.html"
 SHEETS = 12
 """Sheets of pictures that are shown, spread evenly over the run."""
 
 _PACKAGE = "training"
-_SHEET = PixelSpec(size_px=1600, fit="inside", filter="bicubic")
+# Our own files: as large as the sampler made them.
+_SHEET = PixelSpec(size_px=1600, fit="inside", filter="bicubic", max_pixels=(1 << 31) - 1)
 _SMALL_PX = 640
 _QUALITY = 86
 
@@ -48,6 +51,7 @@ class Sheet:
         width: In pixels.
         height: In pixels.
         is_small: Whether it is enlarged without smoothing: its pictures are a few pixels wide.
+        problem: Why it cannot be shown; else empty.
     """
 
     step: int
@@ -55,6 +59,7 @@ class Sheet:
     width: int
     height: int
     is_small: bool
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,12 +203,11 @@ class _Drawing:
         """Draw a loss by noise level, from data to noise."""
         names = sorted(name for name in self._series.names if name.startswith(f"{prefix}_sigma_"))
         starts = [float(name.rsplit("_", 1)[1]) for name in names]
-        ends = [*starts[1:], 1.0]
         words = {
-            name: f"{start:.3g}\N{EN DASH}{end:.3g}"
-            for name, start, end in zip(names, starts, ends, strict=True)
+            name: f"{start:.3g}\N{EN DASH}{start + 1 / NUM_BINS:.3g}"
+            for name, start in zip(names, starts, strict=True)
         }
-        styles = [f"level{min(int(8 * start), 7)}" for start in starts]
+        styles = [f"level{int(NUM_BINS * start)}" for start in starts]
         return self.chart(title, words, styles=styles, **how)
 
     def rest(self) -> tuple[Chart, ...]:
@@ -230,10 +234,11 @@ def _losses(draw: _Drawing, roles: Sequence[str]) -> tuple[Chart, ...]:
     charts.append(draw.levels("Held-out loss by noise level", "held_out/loss", empty=nothing))
     for role in roles or ["model"]:
         whose = "" if role == "model" else f" of {role}"
-        charts.append(draw.levels(f"Training loss by noise level{whose}", f"{role}/loss"))
+        title = f"Training loss by noise level{whose}"
+        charts.append(draw.levels(title, f"{role}/loss", columns=60, with_band=False))
     for role in roles or ["model"]:
         whose = "" if role == "model" else f" of {role}"
-        names = {f"{role}/grad_norm": "mean", f"{role}/grad_norm_max": "largest"}
+        names = {f"{role}/grad_norm_max": "largest", f"{role}/grad_norm": "mean"}
         charts.append(draw.chart(f"Gradient norm{whose}", names, note="Before it was scaled down."))
     rates = {f"{role}/lr": role for role in roles}
     charts.append(draw.chart("Learning rate", rates, from_zero=True, words=_digits))
@@ -368,8 +373,7 @@ def _sheet(store: Store, name: str) -> Sheet:
     data = store.read(f"{SAMPLES}/{name}")
     (view,) = views(data, [_SHEET])
     if isinstance(view, str):
-        message = f"{store.uri(SAMPLES)}/{name}: cannot be shown: {view}; remove it"
-        raise UsageError(message)
+        return Sheet(sample_step(name), "", 0, 0, is_small=False, problem=view)
     height, width = view.pixels.shape[:2]
     is_small = width <= _SMALL_PX
     kind = "png" if is_small else "webp"
@@ -386,8 +390,8 @@ def _spread(names: Sequence[str], most: int) -> list[str]:
 
 
 def _link(url: str) -> str:
-    store = Store(url)
-    return store.local("").as_uri() if store.is_local else ""
+    """Return what a browser opens; empty for a store that it does not know."""
+    return "" if "://" in url else Path(url).absolute().as_uri()
 
 
 def _percent(value: float) -> str:
