@@ -62,14 +62,24 @@ class Chart:
     note: str = ""
 
 
+def amount(value: float) -> str:
+    """Return a value with about three digits, however large it is."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            unit = 1e3 if letter == "k" else size
+            return f"{value / unit:.4g}{letter}" if abs(value) < 1e15 else f"{value:.2g}"
+    return wording.number(value)
+
+
 def draw_chart(
     title: str,
     series: Mapping[str, Points],
     *,
     last_step: float,
     unit: str = "",
-    words: Callable[[float], str] = wording.number,
+    words: Callable[[float], str] = amount,
     from_zero: bool = False,
+    may_be_log: bool = True,
     styles: Sequence[str] = (),
     columns: int = _COLUMNS,
     with_band: bool = True,
@@ -84,7 +94,8 @@ def draw_chart(
         last_step: Where the axis ends, the same for all charts of a run.
         unit: Of the values.
         words: A value in words.
-        from_zero: Whether the axis begins at zero; else it may be logarithmic.
+        from_zero: Whether the axis begins at zero.
+        may_be_log: Whether it may else be logarithmic, where values lie far apart.
         styles: Colour classes, one for each series.
         columns: Longer lines are drawn through the mean of so many columns.
         with_band: Whether the range of each column is shown behind.
@@ -96,7 +107,7 @@ def draw_chart(
     if not told:
         return Chart(title, unit, (), (), (), note=empty)
     values = [value for _, _, points in told for _, value in points]
-    axis = _Axis(min(values), max(values), from_zero=from_zero)
+    axis = _Axis(min(values), max(values), from_zero=from_zero, may_be_log=may_be_log)
     x = _Steps(last_step, columns)
     return Chart(
         title,
@@ -136,8 +147,9 @@ class _Axis:
         is_log: Whether it is logarithmic: values of very different size would else be flat lines.
     """
 
-    def __init__(self, low: float, high: float, *, from_zero: bool) -> None:
-        self.is_log = not from_zero and low > 0 and high / low > _LOG_FROM
+    def __init__(self, low: float, high: float, *, from_zero: bool, may_be_log: bool) -> None:
+        can_be_log = may_be_log and not from_zero and low > 0
+        self.is_log = can_be_log and high / low > _LOG_FROM
         if from_zero:
             low, high = min(low, 0.0), high if high > 0 else 1.0
         if self.is_log:

@@ -29,7 +29,7 @@ from training.recipe import Recipe
 from training.record import RECORD, read_record
 
 SUMMARY = "summary.html"
-SHEETS = 12
+SHEETS = 11
 """Sheets of pictures that are shown, spread evenly over the run."""
 
 _PACKAGE = "training"
@@ -119,9 +119,7 @@ def render(summary: Summary) -> str:
     """Return the page; every value in it is escaped, and it runs no script."""
     css = read_template("report.css", "curation.report") + read_template("summary.css", _PACKAGE)
     template = make_environment(_PACKAGE).get_template("summary.html.j2")
-    return template.render(
-        page=summary, css=Markup(css), policy=content_policy(css, None), size=_size
-    )
+    return template.render(page=summary, css=Markup(css), policy=content_policy(css, None))
 
 
 def make_summary(store: Store) -> Summary:
@@ -193,10 +191,13 @@ class _Drawing:
         self._last = last_step
         self._used = {"samples", "epoch", "samples_per_s", "evaluation_s"}
 
-    def chart(self, title: str, names: Mapping[str, str], **how: Any) -> Chart:
-        """Draw figures, by their names in words."""
+    def chart(self, title: str, names: Mapping[str, str], *, size: float = 1, **how: Any) -> Chart:
+        """Draw figures, by their names in words, in units of `size`."""
         self._used.update(names)
-        points = {words: self._series.get(name) for name, words in names.items()}
+        points = {
+            words: [(step, value / size) for step, value in self._series.get(name)]
+            for name, words in names.items()
+        }
         return draw_chart(title, points, last_step=self._last, **how)
 
     def levels(self, title: str, prefix: str, **how: Any) -> Chart:
@@ -217,7 +218,7 @@ class _Drawing:
             for name in self._series.names
             if name not in self._used and not name.endswith("/steps")
         ]
-        return tuple(self.chart(name, {name: name}) for name in sorted(left))
+        return tuple(self.chart(name, {name: name}, may_be_log=False) for name in sorted(left))
 
 
 def _losses(draw: _Drawing, roles: Sequence[str]) -> tuple[Chart, ...]:
@@ -241,7 +242,7 @@ def _losses(draw: _Drawing, roles: Sequence[str]) -> tuple[Chart, ...]:
         names = {f"{role}/grad_norm_max": "largest", f"{role}/grad_norm": "mean"}
         charts.append(draw.chart(f"Gradient norm{whose}", names, note="Before it was scaled down."))
     rates = {f"{role}/lr": role for role in roles}
-    charts.append(draw.chart("Learning rate", rates, from_zero=True, words=_digits))
+    charts.append(draw.chart("Learning rate", rates, from_zero=True, words="{:.3g}".format))
     return tuple(charts)
 
 
@@ -275,8 +276,9 @@ def _devices(draw: _Drawing, roles: Sequence[str], record: Line) -> tuple[Chart,
     memory = draw.chart(
         "Device memory",
         {"device_memory_bytes": "most in use, of any rank"},
+        size=1 << 30,
+        unit="GiB",
         from_zero=True,
-        words=lambda value: wording.size(int(value)),
     )
     return (*charts, memory) if memory.lines else tuple(charts)
 
@@ -396,14 +398,6 @@ def _link(url: str) -> str:
 
 def _percent(value: float) -> str:
     return f"{100 * value:.3g}%"
-
-
-def _digits(value: float) -> str:
-    return f"{value:.3g}"
-
-
-def _size(value: float) -> str:
-    return wording.size(int(value))
 
 
 def _moment(text: str) -> str:

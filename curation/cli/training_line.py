@@ -1,5 +1,6 @@
 """A run of training on a terminal: one line, written over; in a pipe, a line now and then."""
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ class TrainingLine:
     def __init__(self, num_steps: int) -> None:
         self._num_steps = num_steps
         self._began: tuple[float, int] | None = None
-        self._said_at = 0.0
+        self._said_at = -math.inf
         self._figures = ""
         self._is_open = False
 

@@ -21,7 +21,7 @@ NAMED = {"name": "toy"}
 
 def records(path):
     """Yield the records of a file that `wandb sync` sends: protocol buffers in LevelDB's log."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     data, place, parts = path.read_bytes(), _HEADER, b""  # the file begins with wandb's own header
     while place + _HEADER <= len(data):

@@ -1,6 +1,7 @@
 """Figures: right with padding, empty micro-batches, several roles and several ranks."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -90,7 +91,7 @@ class Alternating:
     """Two steps of a critic from a batch each, then one of the model from two."""
 
     def __init__(self):
-        self.roles = {"model": nn.Linear(1, 1), "critic": nn.Linear(1, 1)}
+        self.roles: Mapping[str, nn.Module] = {"model": nn.Linear(1, 1), "critic": nn.Linear(1, 1)}
 
     def next_phase(self, state):
         state["asked"] = state.get("asked", 0) + 1
