@@ -1,10 +1,16 @@
 """What every test runs under."""
 
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # One thread for each numerical library, as in the workers: results must not depend on how many
 # cores a machine has. Set before numpy is imported; processes that tests start inherit it.
@@ -32,3 +38,21 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LONGTAIL_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium: the system's, or the one that Playwright installed."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    with sync_playwright() as playwright:
+        if path is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.skip(
+                "no Chromium: apt-get install chromium, or .venv/bin/playwright install chromium, "
+                "or name one in CHROMIUM"
+            )
+        found = playwright.chromium.launch(executable_path=path)
+        yield found
+        found.close()

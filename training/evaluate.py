@@ -1,18 +1,19 @@
 """What is looked at while a run goes on: held-out loss, and pictures for fixed prompts."""
 
+import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curation.pixels import as_pillow
 from training.draws import SampleKey, draw_normals
 from training.encoders.latents import LatentCodec
 from training.encoders.texts import TextEncoder, pad
-from training.loop import Loop, over_ranks
+from training.figures import MetricSums
+from training.journal import Journal
+from training.loop import Loop
 from training.model import VelocityModel
 from training.ranks import rank
 from training.recipe import EvaluationConfig
@@ -30,17 +31,17 @@ class Evaluation:
     Args:
         run: The run.
         loop: Its loop.
-        folder: Where pictures go; null for none. All ranks must be told of one, since all compute;
-            the first writes.
+        journal: Where pictures go.
     """
 
-    def __init__(self, run: "Run", loop: Loop, folder: Path | None) -> None:
+    def __init__(self, run: "Run", loop: Loop, journal: Journal) -> None:
         self._run = run
         self._loop = loop
-        self._folder = folder
+        self._journal = journal
 
     def at(self, step: int) -> dict[str, float]:
         """Return the figures of a step, and leave its pictures in `samples/`."""
+        begun = time.perf_counter()
         trained = self._loop.trained["model"]
         trained.module.eval()
         figures: dict[str, float] = {}
@@ -49,14 +50,14 @@ class Evaluation:
         else:
             with trained.ema.applied():
                 figures = self._figures(step)
+        figures["evaluation_s"] = time.perf_counter() - begun
+        figures["time"] = round(time.time(), 3)
         return figures
 
     def _figures(self, step: int) -> dict[str, float]:
         config = self._run.recipe.evaluation
         figures = self._held_out(config.images) if config.images else {}
-        if config.prompts and self._folder is not None:
-            folder = self._folder / "samples"
-            folder.mkdir(parents=True, exist_ok=True)
+        if config.prompts:  # on every rank: a sharded model draws on all of them or none
             run = self._run
             pixels = draw_pictures(
                 self._loop.trained["model"].module,
@@ -67,23 +68,25 @@ class Evaluation:
                 size=run.buckets[0],
                 device=run.device,
             )
-            if rank() == 0:
-                as_pillow(contact_sheet(pixels)).save(folder / f"step-{step:08d}.png")
+            self._journal.picture(step, contact_sheet(pixels))
         return figures
 
     @torch.no_grad()
     def _held_out(self, limit: int) -> dict[str, float]:
+        """Return losses of held-out images, by noise level too.
+
+        Draws are keyed by the image, so levels and noise are the same at every step: what changes
+        between two evaluations is the model.
+        """
         run, objective = self._run, self._loop.objective
         if not len(run.held_out):
             return {}
-        sums: dict[str, list[float]] = {}
+        sums = MetricSums()
         phase = objective.next_phase({})
         for batch in run.source(run.held_out, held_out=True).once(limit):
-            for name, metric in objective.update(phase, batch).metrics.items():
-                total = sums.setdefault(f"held_out/{name}", [0.0, 0.0])
-                total[0] += over_ranks(metric.total)
-                total[1] += over_ranks(metric.weight)
-        return {name: total / weight for name, (total, weight) in sums.items() if weight}
+            metrics = objective.update(phase, batch).metrics
+            sums.add({f"held_out/{name}": metric for name, metric in metrics.items()})
+        return sums.close()
 
 
 def draw_pictures(

@@ -1,14 +1,13 @@
 """The only training loop: it knows no objective by name."""
 
-import math
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -20,11 +19,12 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from curation.config import Config
-from curation.errors import LongtailError
 from training.checkpoint import Checkpoints
 from training.data.plan import Cursor
 from training.data.source import BatchSource, GlobalBatch, Prefetch
 from training.ema import Ema
+from training.figures import Figures, Meter
+from training.guard import Guard, Seen, TrainingStoppedError
 from training.journal import Journal
 from training.objectives.base import Metric, Objective, Phase
 from training.optimizers import OptimizerConfig, make_optimizer, rate
@@ -34,10 +34,6 @@ _TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)
 """The frozen weights under an adapter are in no checkpoint."""
 
 
-class TrainingStoppedError(LongtailError):
-    """The run ended itself: a loss was not a number, or rose out of all proportion."""
-
-
 class LoopConfig(Config):
     """How long a run goes on, and what it leaves behind.
 
@@ -45,8 +41,9 @@ class LoopConfig(Config):
         steps: Optimizer steps of the whole run.
         checkpoint_every: Steps between checkpoints.
         keep_last: Checkpoints that are kept; null for all.
-        log_every: Steps whose figures make one line.
-        spike: A loss this many times the recent mean ends the run; null for never.
+        log_every: Steps whose figures make one line, at most: each checkpoint ends a line, so that
+            a run that goes on from it has the lines of one that was left alone.
+        spike: A loss this many times the recent mean of its role ends the run; null for never.
         prefetch: Global batches that are made ahead.
     """
 
@@ -67,6 +64,11 @@ class _Trained:
         self.optimizer = make_optimizer(config, module)
         self.ema = None if config.ema_decay is None else Ema(module, config.ema_decay)
         self.num_steps = 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return next(self.module.parameters()).device
 
     def tensors(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of it."""
@@ -95,9 +97,12 @@ class Loop:
         checkpoints: Where the run is kept; null to keep nothing.
         journal: Where figures go.
         facts: What every checkpoint says of the run: recipe, snapshot, encoders.
+        meter: What the model costs, for MFU.
+        on_figures: Called with each line of figures, on every rank.
 
     Attributes:
         step: Optimizer steps made so far.
+        num_samples: Samples that they were made from.
     """
 
     def __init__(
@@ -110,9 +115,12 @@ class Loop:
         checkpoints: Checkpoints | None = None,
         journal: Journal | None = None,
         facts: Mapping[str, Any] | None = None,
+        meter: Meter | None = None,
+        on_figures: Callable[[int, Mapping[str, float]], None] = lambda step, figures: None,
     ) -> None:
         self.objective = objective
         self.step = 0
+        self.num_samples = 0
         self._source = source
         self._config = config
         self.checkpoints = checkpoints
@@ -120,7 +128,9 @@ class Loop:
         self._facts = dict(facts or {})
         self._state: dict[str, Any] = {}
         self._cursor = Cursor()
-        self._usual: float | None = None
+        self._guard = Guard(config.spike)
+        self._meter = meter
+        self._on_figures = on_figures
         self.trained = {
             name: _Trained(module, optimizers[name]) for name, module in objective.roles.items()
         }
@@ -142,7 +152,8 @@ class Loop:
         self.step = step
         self._state = state["objective"]
         self._cursor = Cursor.from_json(state["cursor"])
-        self._usual = state["usual_loss"]
+        self.num_samples = state["samples"]
+        self._guard.restore(state["usual_loss"])
         torch.set_rng_state(torch.tensor(state["rng"], dtype=torch.uint8))
 
     def save(self) -> None:
@@ -154,7 +165,8 @@ class Loop:
             "step": self.step,
             "cursor": self._cursor.to_json(),
             "objective": self._state,
-            "usual_loss": self._usual,
+            "samples": self.num_samples,
+            "usual_loss": self._guard.to_json(),
             "rng": torch.get_rng_state().tolist(),
             "roles": {
                 name: {
@@ -169,28 +181,42 @@ class Loop:
 
     # Running -----------------------------------------------------------------------------------
 
-    def run(self, on_step: Callable[[int], None] = lambda step: None) -> None:
+    def run(
+        self,
+        on_step: Callable[[int], None] = lambda step: None,
+        look: Callable[[int], None] = lambda step: None,
+    ) -> None:
         """Train to the last step.
 
         Args:
             on_step: Called after every step, with the step's checkpoint begun if one is due.
+            look: Called after every step, before its checkpoint: so what it writes to the journal
+                is there wherever that step is gone on from.
 
         Raises:
             TrainingStoppedError: A loss or a gradient is no number, or a loss rose beyond
                 `spike`; nothing of that step was kept.
         """
         batches = Prefetch(self._source, self._cursor, self._config.prefetch)
-        figures = _Figures()
+        figures = self._figures()
         try:
             given = iter(batches)
             while self.step < self._config.steps:
                 self._step(given, figures)
-                if self.step % self._config.log_every == 0:
+                is_due = self._is_due()
+                if is_due or self.step % self._config.log_every == 0:
                     self._log(figures)
-                    figures = _Figures()
-                if self.checkpoints is not None and self._is_due():
+                    figures = self._figures()
+                look(self.step)
+                if self.checkpoints is not None and is_due:
+                    if self.journal is not None:
+                        self.journal.flush()
                     self.save()
                 on_step(self.step)
+        except TrainingStoppedError as error:
+            if self.journal is not None:
+                self.journal.event(error.step, "stopped", error.facts())
+            raise
         finally:
             batches.close()
             if self.checkpoints is not None:
@@ -202,22 +228,27 @@ class Loop:
         every, last = self._config.checkpoint_every, self._config.steps
         return self.step % every == 0 or self.step == last
 
-    def _step(self, given: Iterator[GlobalBatch], figures: "_Figures") -> None:
-        phase = self.objective.next_phase(self._state)
+    def _step(self, given: Iterator[GlobalBatch], figures: Figures) -> None:
+        begun = time.perf_counter()
+        state = copy.deepcopy(self._state)
+        phase = self.objective.next_phase(state)
         trained = self.trained[phase.role]
         trained.module.train()
         trained.optimizer.zero_grad(set_to_none=True)
-        begun = time.perf_counter()
         found: dict[str, Metric] = {}
-        ids: list[str] = []
+        seen = Seen()
+        num_samples = 0
         for _ in range(phase.num_batches):
             waited = time.perf_counter()
             batch = next(given)
-            figures.waited += time.perf_counter() - waited
-            ids += self._backward(phase, batch, found)
-            figures.samples += batch.num_samples
+            figures.waited(time.perf_counter() - waited)
+            self._backward(phase, batch, found, seen)
+            for micro in batch.micro:
+                figures.computed(phase, micro)
+            num_samples += batch.num_samples
             cursor = batch.cursor
-        norm = self._clip(trained, found, ids)
+        norm = clip(trained.module, trained.config.max_grad_norm)
+        self._guard.check(self.step + 1, phase.role, found["loss"], norm, seen)
         for group in trained.optimizer.param_groups:
             group["lr"] = rate(trained.config, trained.num_steps, self._config.steps)
         trained.optimizer.step()
@@ -225,12 +256,16 @@ class Loop:
         if trained.ema is not None:
             trained.ema.update()
         self.step += 1
+        self.num_samples += num_samples
+        self._state = state
         self._cursor = cursor
-        figures.add(phase.role, found, norm, time.perf_counter() - begun)
+        seconds = time.perf_counter() - begun
+        figures.add(phase.role, found, norm=norm, seconds=seconds, num_samples=num_samples)
 
-    def _backward(self, phase: Phase, batch: GlobalBatch, found: dict[str, Metric]) -> list[str]:
-        """Add a global batch's gradients and figures; return the ids of this rank's images."""
-        ids: list[str] = []
+    def _backward(
+        self, phase: Phase, batch: GlobalBatch, found: dict[str, Metric], seen: Seen
+    ) -> None:
+        """Add a global batch's gradients and figures."""
         for number, micro in enumerate(batch.micro):
             is_last = number == len(batch.micro) - 1
             for trained in self.trained.values():
@@ -246,89 +281,26 @@ class Loop:
                     if before is None
                     else Metric(before.total + metric.total, before.weight + metric.weight)
                 )
-            ids += micro.image_ids
-        return ids
+            seen.add(micro, update.samples)
 
-    def _clip(self, trained: _Trained, found: Mapping[str, Metric], ids: list[str]) -> float:
-        """Scale the gradients down; refuse those that are no numbers, before any weight moves."""
-        norm = nn.utils.clip_grad_norm_(
-            [p for p in trained.module.parameters() if p.grad is not None],
-            trained.config.max_grad_norm,
-        )
-        value = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
-        loss = _mean(found["loss"])
-        if not (math.isfinite(value) and math.isfinite(loss)):
-            message = (
-                f"step {self.step + 1}: the loss is {loss:g} and the gradient's norm {value:g}; "
-                f"nothing was changed. The images of the batch: {', '.join(ids[:8])}"
-                f"{' ...' if len(ids) > 8 else ''}. Lower the rate, or look at them"
-            )
-            raise TrainingStoppedError(message)
-        self._check_spike(loss, ids)
-        return value
+    def _figures(self) -> Figures:
+        device = next(iter(self.trained.values())).device
+        return Figures(device, self._meter)
 
-    def _check_spike(self, loss: float, ids: list[str]) -> None:
-        limit = self._config.spike
-        if limit is not None and self._usual is not None and loss > limit * self._usual:
-            message = (
-                f"step {self.step + 1}: the loss {loss:g} is more than {limit:g} times the recent "
-                f"{self._usual:g}; nothing was changed. The images of the batch: "
-                f"{', '.join(ids[:8])}{' ...' if len(ids) > 8 else ''}. Resume with a lower rate, "
-                "or raise loop.spike"
-            )
-            raise TrainingStoppedError(message)
-        self._usual = loss if self._usual is None else 0.98 * self._usual + 0.02 * loss
-
-    def _log(self, figures: "_Figures") -> None:
+    def _log(self, figures: Figures) -> None:
         lines = figures.close()
+        for role, trained in self.trained.items():
+            if f"{role}/steps" in lines:
+                lines[f"{role}/lr"] = trained.optimizer.param_groups[0]["lr"]
+        lines["samples"] = self.num_samples
+        lines["epoch"] = self._cursor.epoch
         if self.journal is not None:
-            for role, trained in self.trained.items():
-                if f"{role}/steps" in lines:
-                    lines[f"{role}/lr"] = trained.optimizer.param_groups[0]["lr"]
             self.journal.write(self.step, lines)
+        self._on_figures(self.step, lines)
 
 
-class _Figures:
-    """Figures of some steps."""
-
-    def __init__(self) -> None:
-        self.waited = 0.0
-        self.samples = 0
-        self._seconds = 0.0
-        self._norms: dict[str, list[float]] = {}
-        self._sums: dict[str, tuple[float, float]] = {}
-
-    def add(self, role: str, found: Mapping[str, Metric], norm: float, seconds: float) -> None:
-        """Take a step in."""
-        self._seconds += seconds
-        self._norms.setdefault(role, []).append(norm)
-        for name, metric in found.items():
-            total, weight = self._sums.get(f"{role}/{name}", (0.0, 0.0))
-            self._sums[f"{role}/{name}"] = (
-                total + over_ranks(metric.total),
-                weight + over_ranks(metric.weight),
-            )
-
-    def close(self) -> dict[str, float]:
-        """Return the means."""
-        lines = {name: t / w for name, (t, w) in sorted(self._sums.items()) if w}
-        for role, norms in self._norms.items():
-            lines[f"{role}/grad_norm"] = sum(norms) / len(norms)
-            lines[f"{role}/steps"] = len(norms)
-        lines["samples_per_s"] = self.samples / max(self._seconds, 1e-9)
-        lines["wait_share"] = self.waited / max(self._seconds, 1e-9)
-        return lines
-
-
-def _mean(metric: Metric) -> float:
-    """Return a figure over all ranks; 0 where nothing counted."""
-    weight = over_ranks(metric.weight)
-    return over_ranks(metric.total) / weight if weight else 0.0
-
-
-def over_ranks(value: Tensor) -> float:
-    """Return the sum over all ranks."""
-    if world_size() > 1:
-        value = value.detach().clone()
-        dist.all_reduce(value)
-    return float(value)
+def clip(module: nn.Module, max_norm: float) -> float:
+    """Scale a module's gradients down to a norm; return the one that they had, over all ranks."""
+    gradients = [p for p in module.parameters() if p.grad is not None]
+    norm = nn.utils.clip_grad_norm_(gradients, max_norm)
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)

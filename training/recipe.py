@@ -10,6 +10,7 @@ from curation.config import Config, apply_overrides, parse_yaml, validate
 from curation.errors import ConfigError
 from curation.urls import check_values
 from training.compute import ComputeConfig
+from training.boards import JournalConfig
 from training.data.captions import CaptionConfig
 from training.data.plan import BatchConfig
 from training.encoders.latents import AnyCodec, BlockDctConfig
@@ -85,6 +86,7 @@ class Recipe(Config):
         evaluation: What is looked at meanwhile.
         compute: In which precision, and what is traded for memory and speed.
         protocols: fsspec protocols that originals left in place may be read by.
+        journal: Where figures go.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Recipe(Config):
     evaluation: EvaluationConfig = EvaluationConfig()
     compute: ComputeConfig = ComputeConfig()
     protocols: tuple[str, ...] = ("file",)
+    journal: JournalConfig = JournalConfig()
 
     @field_validator("name")
     @classmethod

@@ -4,8 +4,7 @@ Several processes (torchrun, Ray Train) each call `train`; they find each other 
 torch.distributed, which whoever starts them has set up.
 """
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from curation.dataset import Dataset
 from curation.errors import UsageError
 from curation.fingerprint import digest
 from curation.snapshot.read import find_snapshot
+from training.boards import make_boards
 from training.checkpoint import Checkpoints
 from training.data.buckets import scaled_buckets
 from training.data.images import ImageReader
@@ -25,6 +25,8 @@ from training.data.table import TrainingTable, read_training_table
 from training.encoders.latents import LatentCodec, make_codec
 from training.encoders.texts import TextEncoder, make_text_encoder
 from training.evaluate import Evaluation
+from training.figures import Meter
+from training.flops import TERA, model_flops, published_peak, trained_share
 from training.journal import Journal
 from training.loop import Loop
 from training.making import make_model
@@ -32,7 +34,9 @@ from training.model import Dit
 from training.objectives import OBJECTIVES
 from training.ranks import rank, world_size
 from training.recipe import Recipe
+from training.record import write_record
 from training.start import Start, find_start
+from training.summary import write_summary
 
 
 class Run:
@@ -101,6 +105,18 @@ class Run:
         reader = ImageReader(table, self.buckets, self.recipe.protocols, 0)
         return np.stack(reader.read(positions))
 
+    def meter(self, model: Dit) -> Meter:
+        """Return what a step costs, and what the device could do."""
+        compute = self.recipe.compute
+        again = compute.activation_checkpointing
+        flops = model_flops(
+            self.recipe.model, self.codec.channels, self.texts.width, trained_share(model)
+        )
+        stated = self.recipe.journal.peak_tflops
+        if stated is not None:
+            return Meter(flops, stated * TERA, again)
+        return Meter(flops, published_peak(self.device, compute.precision), again)
+
     def facts(self) -> dict[str, Any]:
         """Return what every checkpoint says of the run."""
         recipe = self.recipe.model_dump(mode="json")
@@ -124,7 +140,7 @@ class Run:
     def meaning(self) -> str:
         """Return what a checkpoint must share with a run that goes on from it."""
         recipe = self.recipe.model_dump(mode="json")
-        for name in ("name", "dataset", "snapshot", "output", "evaluation", "protocols"):
+        for name in ("name", "dataset", "snapshot", "output", "evaluation", "journal", "protocols"):
             recipe.pop(name, None)
         for name in ("steps", "checkpoint_every", "keep_last", "log_every", "spike", "prefetch"):
             recipe["loop"].pop(name)
@@ -152,6 +168,7 @@ def train(
     resume: bool = False,
     device: torch.device | None = None,
     on_step: Callable[[int], None] = lambda step: None,
+    on_figures: Callable[[int, Mapping[str, float]], None] = lambda step, figures: None,
 ) -> Run:
     """Train as a recipe says, to its last step.
 
@@ -160,20 +177,22 @@ def train(
         resume: Go on from the newest complete checkpoint of the output.
         device: Where; null for a GPU if there is one.
         on_step: Called after every step.
+        on_figures: Called with the figures of the last steps, each time that there are new ones.
 
     Raises:
         UsageError: The output holds another run, or checkpoints although `resume` is not asked for;
-            the snapshot lacks what the recipe needs.
+            the snapshot lacks what the recipe needs; Weights & Biases cannot be had as asked.
         TrainingStoppedError: A loss was no number, or rose out of all proportion.
     """
+    if recipe.journal.wandb is not None:
+        recipe.journal.wandb.check(recipe.output)
     torch.manual_seed(recipe.seed)  # every draw has its own key; this is for what a library draws
     run = Run(recipe, device)
     start = _start(run, resume=resume)
     model = run.model(is_restored=start is not None)
     objective = OBJECTIVES[recipe.objective.objective](recipe.objective, model)
     is_first = rank() == 0
-    folder = _journal_folder(run.checkpoints)
-    journal = Journal(folder if is_first else None, start or 0)
+    journal = _journal(run, model, start) if is_first else Journal(None, 0)
     loop = Loop(
         objective,
         run.source(run.table),
@@ -182,17 +201,25 @@ def train(
         checkpoints=run.checkpoints,
         journal=journal,
         facts=run.facts(),
+        meter=run.meter(model),
+        on_figures=on_figures,
     )
     if start is not None:
         loop.restore(start)
-    evaluation = Evaluation(run, loop, folder)
+    evaluation = Evaluation(run, loop, journal)
 
-    def after(step: int) -> None:
+    def look(step: int) -> None:
         if step % recipe.evaluation.every == 0 or step == recipe.loop.steps:
             journal.write(step, evaluation.at(step))
-        on_step(step)
+            journal.flush()
+            if is_first:
+                write_summary(run.checkpoints.store)
 
-    loop.run(after)
+    try:
+        loop.run(on_step, look)
+    finally:
+        if is_first:
+            write_summary(run.checkpoints.store)
     return run
 
 
@@ -223,6 +250,9 @@ def _start(run: Run, *, resume: bool) -> int | None:
     return steps[-1]
 
 
-def _journal_folder(checkpoints: Checkpoints) -> Path | None:
-    """Return where figures go: beside the checkpoints, where those are on this machine."""
-    return checkpoints.store.local("") if checkpoints.store.is_local else None
+def _journal(run: Run, model: Dit, start: int | None) -> Journal:
+    """Return what the first rank writes to; says at once what the run is."""
+    store = run.checkpoints.store
+    record = write_record(run, model, start)
+    boards = make_boards(run.recipe.journal, store, start or 0, run_id=record["id"], facts=record)
+    return Journal(store, start or 0, boards)

@@ -29,6 +29,7 @@ from curation.cli.search import search
 from curation.cli.snapshot import snapshot
 from curation.cli.sql import sql
 from curation.cli.train import export, generate, train
+from curation.cli.train_summary import train_summary
 from curation.errors import LongtailError
 
 INTERRUPTED = 130
@@ -82,6 +83,7 @@ for command in (
     compact,
     models,
     train,
+    train_summary,
     generate,
     export,
     doctor,

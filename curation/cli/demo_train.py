@@ -16,6 +16,7 @@ def demo_train(recipe: Path) -> int:
     Held-out loss must have fallen; and pictures drawn for held-out captions must be at most half as
     far from held-out pictures, in layout and colour, as pictures of shuffled pixels.
     """
+    from curation.cli.training_line import TrainingLine
     from curation.config import read_text
     from training.judge import judge
     from training.recipe import parse_recipe
@@ -24,12 +25,11 @@ def demo_train(recipe: Path) -> int:
     began = time.monotonic()
     parsed = parse_recipe(read_text(recipe), str(recipe))
 
-    def on_step(step: int) -> None:
-        if step % parsed.loop.log_every == 0 or step == parsed.loop.steps:
-            click.echo(f"\rstep {step:,} of {parsed.loop.steps:,}", nl=False, err=True)
-
-    run = train(parsed, resume=True, on_step=on_step)
-    click.echo("", err=True)
+    line = TrainingLine(parsed.loop.steps)
+    try:
+        run = train(parsed, resume=True, on_step=line.step, on_figures=line.figures)
+    finally:
+        line.close()
     folder = Path(parsed.output)
     verdict = judge(run, folder)
     losses = (f"{verdict.first_loss:.3f}", f"{verdict.last_loss:.3f}", _word(verdict.has_fallen))

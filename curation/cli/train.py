@@ -22,8 +22,9 @@ def train(recipe: Path, snapshot: str | None, resume: bool, overrides: tuple[str
     """Train a model on a snapshot, as RECIPE says.
 
     RECIPE is a YAML file. Figures go to `metrics.jsonl` in the run's output, pictures to
-    `samples/`, checkpoints to `step-<n>/`.
+    `samples/`, checkpoints to `step-<n>/`; `summary.html` shows them all.
     """
+    from curation.cli.training_line import TrainingLine
     from curation.config import read_text
     from training.recipe import parse_recipe
     from training.run import train as run_training
@@ -31,18 +32,16 @@ def train(recipe: Path, snapshot: str | None, resume: bool, overrides: tuple[str
     if snapshot is not None:
         overrides = (*overrides, f"snapshot='{snapshot}'")
     parsed = parse_recipe(read_text(recipe), str(recipe), overrides)
-    every = parsed.loop.log_every
-
-    def on_step(step: int) -> None:
-        if step % every == 0 or step == parsed.loop.steps:
-            click.echo(f"\rstep {step:,} of {parsed.loop.steps:,}", nl=False, err=True)
-
-    run = run_training(parsed, resume=resume, on_step=on_step)
-    click.echo("", err=True)
+    line = TrainingLine(parsed.loop.steps)
+    try:
+        run = run_training(parsed, resume=resume, on_step=line.step, on_figures=line.figures)
+    finally:
+        line.close()
     print_lines(
         [
             f"{len(run.table):,} images of snapshot {run.snapshot[:12]}",
             f"checkpoints, figures and pictures: {parsed.output}",
+            f"what it learnt, to look at: {parsed.output.rstrip('/')}/summary.html",
         ]
     )
 

@@ -20,9 +20,9 @@ def render(page: Page) -> str:
     Every value is escaped, and every character that is not printable is shown as its escape, so
     that a file name can neither become markup nor turn the text around it.
     """
-    css, script = _read("report.css"), _read("report.js")
+    css, script = read_template("report.css"), read_template("report.js")
     has_script = page.what_if is not None
-    template = _environment().get_template("report.html.j2")
+    template = make_environment().get_template("report.html.j2")
     return template.render(
         page=page,
         css=Markup(css),
@@ -48,13 +48,15 @@ def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _read(name: str) -> str:
-    return resources.files(_PACKAGE).joinpath(f"templates/{name}").read_text(encoding="utf-8")
+def read_template(name: str, package: str = _PACKAGE) -> str:
+    """Return a file beside the templates of a package."""
+    return resources.files(package).joinpath(f"templates/{name}").read_text(encoding="utf-8")
 
 
-def _environment() -> jinja2.Environment:
+def make_environment(package: str = _PACKAGE) -> jinja2.Environment:
+    """Return what renders the templates of a package: values are escaped, and must be there."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(_PACKAGE, "templates"),
+        loader=jinja2.PackageLoader(package, "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_finalize,

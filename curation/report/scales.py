@@ -101,8 +101,8 @@ class Scale:
         """Return two to six round values between two positions."""
         low, high = self.edge(start), self.edge(stop)
         if self.kind == "log":
-            return _log_ticks(low, high, binary=unit in ("px", "bytes"))
-        return _round_ticks(low, high, whole=self.kind == "whole")
+            return log_ticks(low, high, binary=unit in ("px", "bytes"))
+        return round_ticks(low, high, whole=self.kind == "whole")
 
 
 def choose_scale(kind: pa.DataType, unit: str) -> Scale | None:
@@ -118,7 +118,8 @@ def choose_scale(kind: pa.DataType, unit: str) -> Scale | None:
     return Scale("log")
 
 
-def _log_ticks(low: float, high: float, *, binary: bool) -> list[float]:
+def log_ticks(low: float, high: float, *, binary: bool) -> list[float]:
+    """Return a few round values between two positive ones, for a logarithmic axis."""
     if binary:
         powers = range(math.floor(math.log2(low)) - 1, math.ceil(math.log2(high)) + 1)
         candidates = [2.0**power for power in powers]
@@ -129,11 +130,12 @@ def _log_ticks(low: float, high: float, *, binary: bool) -> list[float]:
             candidates = [10.0**power for power in powers]
     inside = [value for value in candidates if low <= value <= high]
     if len(inside) < 3:
-        return _round_ticks(low, high, whole=False)
+        return round_ticks(low, high, whole=False)
     return inside[:: max(1, math.ceil(len(inside) / 5))]
 
 
-def _round_ticks(low: float, high: float, *, whole: bool) -> list[float]:
+def round_ticks(low: float, high: float, *, whole: bool) -> list[float]:
+    """Return a few round values between two values, for a linear axis."""
     span = high - low
     if span <= 0:
         return [low]

@@ -1,13 +1,11 @@
 """The report in a browser: sliders count right, nothing leaves it, hostile text stays text."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from curation.report import write_report
 from curation.report.page import make_page
@@ -26,8 +24,6 @@ from tests.curation.report.report_dataset import (
 )
 
 pytestmark = pytest.mark.slow
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @dataclass
@@ -59,21 +55,6 @@ def report(source: Source, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_report(source.dataset, None, path, REGISTRY)
     return path.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium: the system's, or the one that Playwright installed."""
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    with sync_playwright() as playwright:
-        if path is None and not Path(playwright.chromium.executable_path).exists():
-            pytest.skip(
-                "no Chromium: apt-get install chromium, or .venv/bin/playwright install chromium, "
-                "or name one in CHROMIUM"
-            )
-        found = playwright.chromium.launch(executable_path=path)
-        yield found
-        found.close()
 
 
 @pytest.fixture

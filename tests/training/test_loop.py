@@ -1,7 +1,6 @@
 """The loop: resumed to the bit, stopped before damage, the same on one rank or two."""
 
 import json
-import re
 import shutil
 
 import pytest
@@ -14,13 +13,13 @@ from tests.fakes.toys import make_model, make_source
 from training.checkpoint import Checkpoints
 from training.data.memory import MemorySource
 from training.data.plan import BatchConfig
+from training.figures import SPEEDS
+from training.guard import WARMING_STEPS, TrainingStoppedError
 from training.journal import Journal, read_journal
-from training.loop import Loop, LoopConfig, TrainingStoppedError
+from training.loop import Loop, LoopConfig
 from training.objectives.flow import FlowConfig, FlowObjective
 from training.optimizers import OptimizerConfig, rate
 from training.sharding import shard_model
-
-SPEEDS = ("samples_per_s", "wait_share")
 
 
 def make_loop(folder, steps=8, *, since=0, rank=0, world_size=1, model=None, source=None, **config):
@@ -167,21 +166,56 @@ class Breaking(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("value", "sentence"), [(float("nan"), "the loss is nan"), (100.0, "times the recent")]
+    ("value", "sentence"),
+    [
+        (float("nan"), r"the loss is nan .* own loss is no number, of 5: [0-9a-f]{32} \("),
+        (float("inf"), r"the loss is inf .* own loss is no number, of 5: [0-9a-f]{32} \("),
+        (100.0, r"times the recent .* the largest loss first: [0-9a-f]{32} \(loss "),
+    ],
 )
 def test_a_broken_step_changes_nothing(tmp_path, value, sentence):
-    """No number, or a loss out of all proportion: the run ends before a weight moves."""
-    model = Breaking(6, value)
-    loop = make_loop(tmp_path, model=model, source=make_source())
+    """No number, or a loss out of all proportion: the run ends before anything is changed.
 
-    with pytest.raises(TrainingStoppedError, match=sentence) as caught:
+    What it had then is what a run that ends with the step before has, to the last bit; the journal
+    says why, and names every image of the batch.
+    """
+    states = []
+    for steps, at in ((WARMING_STEPS + 4, WARMING_STEPS + 4), (WARMING_STEPS + 3, 0)):
+        folder = tmp_path / str(at)
+        loop = make_loop(folder, steps, model=Breaking(at, value), source=make_source())
+        if at:
+            with pytest.raises(TrainingStoppedError, match=sentence) as caught:
+                loop.run()
+        else:
+            loop.run()
+        assert loop.step == WARMING_STEPS + 3
+        loop.save()
+        loop.checkpoints.wait()
+        states.append(folder)
+
+    assert_same(states[0], states[1], WARMING_STEPS + 3)
+    stop = read_journal(states[0])[-1]
+    assert (stop["step"], stop["event"]) == (WARMING_STEPS + 4, "stopped")
+    assert stop["reason"] == str(caught.value)
+    assert "nothing was changed" in stop["reason"]
+    assert len({sample["image_id"] for sample in stop["samples"]}) == 5
+
+
+def test_a_checkpoint_ends_a_line(tmp_path):
+    """So the lines of a run that goes on from it are those of one that was left alone."""
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    for folder in (straight, stopped):
+        loop = make_loop(folder)
+        loop._config = loop._config.model_copy(update={"log_every": 3})
         loop.run()
+    again = make_loop(stopped, since=4)
+    again._config = loop._config
+    again.restore(4)
+    again.run()
 
-    assert "step 6" in str(caught.value)
-    assert re.search(r"images of the batch: [0-9a-f]{32}, ", str(caught.value))
-    assert loop.step == 5
-    assert torch.isfinite(model.weight)
-    assert Checkpoints(str(tmp_path)).steps() == [4]
+    assert [line["step"] for line in figures(straight)] == [3, 4, 6, 8]
+    assert figures(straight) == figures(stopped)
+    assert [line["samples"] for line in figures(stopped)] == [15, 20, 30, 40]
 
 
 def test_only_complete_checkpoints_count(tmp_path):

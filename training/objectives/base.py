@@ -24,11 +24,16 @@ class Phase:
         num_batches: Global batches that it is made from.
         values: Numbers that hold for the whole step, on every rank: what the objective drew for it,
             or has learnt from the steps before.
+        num_forward: Forward passes of a model of this size over each sample, for MFU: those of
+            models that are not trained, and of further images of a sample, count too.
+        num_backward: Backward passes likewise.
     """
 
     role: str
     num_batches: int = 1
     values: Mapping[str, float] = field(default_factory=dict)
+    num_forward: float = 1
+    num_backward: float = 1
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,16 @@ class Update:
     Attributes:
         loss: Scalar: a sum over the micro-batch's samples, divided by the samples of the global
             batch. The losses of all micro-batches of all ranks add up to the batch's.
-        metrics: Name -> figure.
-        samples: Name -> a value for each sample that counts, detached, of which quantiles are told.
+        metrics: Name -> figure; `loss` is always there.
+        samples: Name -> (B,) what was measured of each sample, detached: `loss`, and `sigma` where
+            there is one. Read only when the run must be stopped, to say which images are to blame.
+        spreads: Name -> values of the samples that count, detached, of which quantiles are told.
     """
 
     loss: Tensor
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     samples: Mapping[str, Tensor] = field(default_factory=dict)
+    spreads: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Objective(ABC):

@@ -73,7 +73,9 @@ class FlowObjective(Objective):
         loss = (weight_B * error_B).sum() / batch.num_global
         counted_B = (batch.weight_B > 0).float()
         figures = {"loss": Metric((weight_B * error_B).sum().detach(), counted_B.sum())}
-        return Update(loss, figures | by_level(error_B.detach(), sigma_B, counted_B))
+        error_B = error_B.detach()
+        samples = {"loss": error_B, "sigma": sigma_B}
+        return Update(loss, figures | by_level(error_B, sigma_B, counted_B), samples)
 
 
 def draw_sigma(config: SigmaConfig, batch: Batch) -> Tensor:
