@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from curation.pixels import as_pillow
+from training.data.stages import of_stage
 from training.draws import SampleKey, draw_normals
 from training.encoders.latents import LatentCodec
 from training.encoders.texts import TextEncoder, pad
@@ -62,7 +63,7 @@ class Evaluation:
                 run.texts,
                 config,
                 config.prompts,
-                size=run.buckets[0],
+                size=run.buckets[self._loop.stage][0],
                 device=run.device,
             )
             as_pillow(contact_sheet(pixels)).save(folder / f"step-{step:08d}.png")
@@ -75,8 +76,10 @@ class Evaluation:
             return {}
         sums: dict[str, list[float]] = {}
         phase = objective.next_phase({})
-        for batch in run.source(run.held_out, held_out=True).once(limit):
-            for name, metric in objective.update(phase, batch).metrics.items():
+        stage = self._loop.stage
+        for batch in run.source(run.held_out, held_out=True, stage=stage).once(limit):
+            shown = of_stage(batch, run.stages[stage])
+            for name, metric in objective.update(phase, shown).metrics.items():
                 total = sums.setdefault(f"held_out/{name}", [0.0, 0.0])
                 total[0] += over_ranks(metric.total)
                 total[1] += over_ranks(metric.weight)
