@@ -13,74 +13,106 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from torchao.optim import AdamW8bit
 
 from training.ranks import rank
 
 _QUANTIZED = ("codes", "scale", "qmap")
 
 
-def make_adamw_8bit(
-    groups: Iterable[Mapping[str, Any]], *, lr: float, betas: tuple[float, float], eps: float
-) -> torch.optim.Optimizer:
-    """Make torchao's optimizer.
+class LocalAdamW8bit(AdamW8bit):  # type: ignore[misc]  # torchao has no types
+    """torchao's optimizer, on this rank's shards as plain tensors.
 
-    It compiles its step for every shape of a parameter, so the first step takes a while.
+    AdamW takes each value by itself, so a shard needs nothing of the others. Given sharded tensors,
+    torchao compiles its step by their whole shape, and ranks whose shards differ in size take each
+    other's code out of the cache on disk, which ends them.
+
+    The step is compiled for every shape of a shard, so the first one takes a while.
+
+    Args:
+        groups: As torch's optimizers take them.
+        lr: Rate.
+        betas: Decay of the two moments.
+        eps: Added to the root of the second.
     """
-    from torchao.optim import AdamW8bit
 
-    made: torch.optim.Optimizer = AdamW8bit([*groups], lr=lr, betas=betas, eps=eps)
-    return made
+    def __init__(
+        self,
+        groups: Iterable[Mapping[str, Any]],
+        *,
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+    ) -> None:
+        self._local: dict[Tensor, nn.Parameter] = {}
+        own = []
+        for group in groups:
+            for whole in group["params"]:
+                self._local[whole] = nn.Parameter(_shard(whole))
+            own.append({**group, "params": [self._local[p] for p in group["params"]]})
+        super().__init__(own, lr=lr, betas=betas, eps=eps)
+
+    def step(self, closure: None = None) -> None:
+        """Move the parameters that have gradients."""
+        for whole, local in self._local.items():
+            local.data = _shard(whole)  # wherever sharding keeps it now
+            if whole.grad is not None and local.numel():
+                local.grad = _shard(whole.grad)
+        super().step()
+        for local in self._local.values():
+            local.grad = None
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        for whole in self._local:
+            whole.grad = None
+
+    def tensors(self, module: nn.Module) -> dict[str, Any]:
+        """Return this rank's state as plain tensors that share the optimizer's memory.
+
+        What is copied into them is the optimizer's state from then on. Each rank's lie under its
+        own number; `step` is the same on all of them.
+        """
+        self._begin()
+        own = f"rank-{rank()}"
+        found: dict[str, Any] = {}
+        for name, parameter in module.named_parameters():
+            local = self._local.get(parameter)
+            if local is None or not local.numel():
+                continue
+            state = self.state[local]
+            found[name] = {
+                "step": state["step"],
+                **{key: {own: _parts(state[key])} for key in ("exp_avg", "exp_avg_sq")},
+            }
+        return found
+
+    def _begin(self) -> None:
+        """Make the state of parameters that were not stepped yet."""
+        new = [p for p in self._local.values() if p.numel() and p not in self.state]
+        if not new:
+            return
+        rates = [group["lr"].clone() for group in self.param_groups]
+        for local in new:
+            local.grad = torch.zeros_like(local)
+        for group in self.param_groups:
+            group["lr"].zero_()
+        super().step()  # of length 0: no weight moves
+        for group, lr in zip(self.param_groups, rates, strict=True):
+            group["lr"].copy_(lr)
+        for local in new:
+            local.grad = None
+            self.state[local]["step"].zero_()
 
 
 @torch.no_grad()
-def local_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return this rank's state as plain tensors that share the optimizer's memory.
-
-    What is copied into them is the optimizer's state from then on. Each rank's lie under its own
-    number; `step` is the same on all of them.
-    """
-    _begin(optimizer)
-    own = f"rank-{rank()}"
-    found: dict[str, Any] = {}
-    for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            state = optimizer.state[parameter]
-            parts = {key: _parts(value) for key, value in state.items() if key != "step"}
-            found[name] = {
-                "step": state["step"],
-                **{key: {own: part} for key, part in parts.items() if part},
-            }
-    return found
+def _shard(whole: Tensor) -> Tensor:
+    """Return this rank's part of a tensor, in the same memory."""
+    return whole.to_local() if isinstance(whole, DTensor) else whole.detach()
 
 
-def _parts(state: Tensor) -> dict[str, Tensor]:
-    """Return what a moment consists of on this rank; nothing where its shard is empty."""
-    local = state.to_local() if isinstance(state, DTensor) else state
-    if not local.numel():
-        return {}
-    if hasattr(local, "codes"):
-        return {name: getattr(local, name) for name in _QUANTIZED}
-    return {"values": local}
-
-
-def _begin(optimizer: torch.optim.Optimizer) -> None:
-    """Have the optimizer make the state of parameters that it has not stepped yet."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    new = [p for p in parameters if p not in optimizer.state]
-    if not new:
-        return
-    kept = [(p, p.grad) for p in parameters]
-    rates = [group["lr"].clone() for group in optimizer.param_groups]
-    for p in parameters:
-        p.grad = None
-    for p in new:
-        p.grad = torch.zeros_like(p)
-    for group in optimizer.param_groups:
-        group["lr"].zero_()
-    optimizer.step()  # of length 0: no weight moves
-    for p, gradient in kept:
-        p.grad = gradient
-    for group, lr in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"].copy_(lr)
-    for p in new:
-        optimizer.state[p]["step"].zero_()
+def _parts(moment: Tensor) -> dict[str, Tensor]:
+    """Return the plain tensors that a moment consists of."""
+    if hasattr(moment, "codes"):
+        return {name: getattr(moment, name) for name in _QUANTIZED}
+    return {"values": moment}

@@ -14,7 +14,6 @@ from torch.distributed.checkpoint.state_dict import (
 
 from curation.config import Config
 from curation.errors import UsageError
-from training.low_bit import local_tensors, make_adamw_8bit
 from training.ranks import world_size
 
 
@@ -54,7 +53,12 @@ def make_optimizer(config: OptimizerConfig, module: nn.Module) -> torch.optim.Op
     ]
     filled = [group for group in groups if group["params"]]
     if config.kind == "adamw_8bit":
-        return make_adamw_8bit(filled, lr=config.lr, betas=config.betas, eps=config.eps)
+        from training.low_bit import LocalAdamW8bit
+
+        low: torch.optim.Optimizer = LocalAdamW8bit(
+            filled, lr=config.lr, betas=config.betas, eps=config.eps
+        )
+        return low
     return torch.optim.AdamW(filled, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 
@@ -75,7 +79,10 @@ def optimizer_tensors(
 ) -> dict[str, Any]:
     """Return what a checkpoint keeps of an optimizer."""
     if config.kind == "adamw_8bit":
-        return local_tensors(module, optimizer)
+        from training.low_bit import LocalAdamW8bit
+
+        assert isinstance(optimizer, LocalAdamW8bit)
+        return optimizer.tensors(module)
     found: dict[str, Any] = get_optimizer_state_dict(module, optimizer)
     return found
 
