@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.data.stages import of_stage
 from training.draws import SampleKey, draw_normals
 from training.encoders.latents import LatentCodec
 from training.encoders.texts import TextEncoder, pad
@@ -15,7 +16,6 @@ from training.figures import MetricSums
 from training.journal import Journal
 from training.loop import Loop
 from training.model import VelocityModel
-from training.ranks import rank
 from training.recipe import EvaluationConfig
 from training.sampler import sample, sigmas
 
@@ -65,7 +65,7 @@ class Evaluation:
                 run.texts,
                 config,
                 config.prompts,
-                size=run.buckets[0],
+                size=run.buckets[self._loop.stage][0],
                 device=run.device,
             )
             self._journal.picture(step, contact_sheet(pixels))
@@ -83,8 +83,9 @@ class Evaluation:
             return {}
         sums = MetricSums()
         phase = objective.next_phase({})
-        for batch in run.source(run.held_out, held_out=True).once(limit):
-            metrics = objective.update(phase, batch).metrics
+        stage = self._loop.stage
+        for batch in run.source(run.held_out, held_out=True, stage=stage).once(limit):
+            metrics = objective.update(phase, of_stage(batch, run.stages[stage])).metrics
             sums.add({f"held_out/{name}": metric for name, metric in metrics.items()})
         return sums.close()
 

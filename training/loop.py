@@ -11,9 +11,7 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
-    get_optimizer_state_dict,
     set_model_state_dict,
-    set_optimizer_state_dict,
 )
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
@@ -24,11 +22,20 @@ from training.data.plan import Cursor
 from training.data.source import BatchSource, GlobalBatch, Prefetch
 from training.ema import Ema
 from training.figures import Figures, Meter
+from training.generators import generator_states, restore_generators
 from training.guard import Guard, Seen, TrainingStoppedError
 from training.journal import Journal
 from training.objectives.base import Metric, Objective, Phase
-from training.optimizers import OptimizerConfig, make_optimizer, rate
-from training.ranks import world_size
+from training.optimizers import (
+    OptimizerConfig,
+    check_ranks,
+    make_optimizer,
+    optimizer_tensors,
+    rate,
+    restore_optimizer,
+    set_rate,
+)
+from training.ranks import rank, world_size
 
 _TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)
 """The frozen weights under an adapter are in no checkpoint."""
@@ -74,7 +81,7 @@ class _Trained:
         """Return what a checkpoint keeps of it."""
         found: dict[str, Any] = {
             "model": get_model_state_dict(self.module, options=_TRAINED_ONLY),
-            "optimizer": get_optimizer_state_dict(self.module, self.optimizer),
+            "optimizer": optimizer_tensors(self.config, self.module, self.optimizer),
         }
         if self.ema is not None:
             found["ema"] = self.ema.shadow
@@ -83,7 +90,7 @@ class _Trained:
     def restore(self, tensors: Mapping[str, Any]) -> None:
         """Take in what `tensors` said and `Checkpoints.load` filled."""
         set_model_state_dict(self.module, tensors["model"], options=_TRAINED_ONLY)
-        set_optimizer_state_dict(self.module, self.optimizer, tensors["optimizer"])
+        restore_optimizer(self.config, self.module, self.optimizer, tensors["optimizer"])
 
 
 class Loop:
@@ -135,48 +142,72 @@ class Loop:
             name: _Trained(module, optimizers[name]) for name, module in objective.roles.items()
         }
 
+    @property
+    def stage(self) -> int:
+        """The stage of the last step's batch, from 0."""
+        return self._cursor.stage
+
     # Resuming ----------------------------------------------------------------------------------
 
     def restore(self, step: int) -> None:
-        """Go on from a checkpoint as if the run had never stopped."""
+        """Go on from a checkpoint as if the run had never stopped.
+
+        Ranks that it knows nothing of, on a larger number of them, keep their generators as they
+        are; nothing that we draw comes from those.
+
+        Raises:
+            UsageError: It can be taken in by another number of ranks only.
+        """
         assert self.checkpoints is not None
         state = self.checkpoints.state(step)
-        tensors = {name: trained.tensors() for name, trained in self.trained.items()}
+        check_ranks(state, self.checkpoints.store.url)
+        tensors: dict[str, Any] = {
+            name: trained.tensors() for name, trained in self.trained.items()
+        }
+        own, told = f"rank-{rank()}", state["generators"]
+        if rank() < state["world_size"]:
+            states = {kind: s for kind, s in generator_states().items() if kind in told}
+            tensors["generators"] = {own: states}
         self.checkpoints.load(step, tensors)
         for name, trained in self.trained.items():
             trained.restore(tensors[name])
-            told = state["roles"][name]
-            trained.num_steps = told["num_steps"]
+            trained.num_steps = state["roles"][name]["num_steps"]
             if trained.ema is not None:
-                trained.ema.num_updates = told["ema_updates"]
+                trained.ema.num_updates = state["roles"][name]["ema_updates"]
         self.step = step
         self._state = state["objective"]
         self._cursor = Cursor.from_json(state["cursor"])
         self.num_samples = state["samples"]
         self._guard.restore(state["usual_loss"])
-        torch.set_rng_state(torch.tensor(state["rng"], dtype=torch.uint8))
+        if "generators" in tensors:
+            restore_generators(tensors["generators"][own])
 
     def save(self) -> None:
-        """Write a checkpoint of now."""
+        """Write a checkpoint of now; all ranks do it together."""
         assert self.checkpoints is not None
+        generators = generator_states()
         state = {
             **self._facts,
-            "format": 1,
             "step": self.step,
+            "world_size": world_size(),
             "cursor": self._cursor.to_json(),
             "objective": self._state,
             "samples": self.num_samples,
             "usual_loss": self._guard.to_json(),
-            "rng": torch.get_rng_state().tolist(),
+            "generators": list(generators),
             "roles": {
                 name: {
                     "num_steps": trained.num_steps,
                     "ema_updates": 0 if trained.ema is None else trained.ema.num_updates,
+                    "optimizer": trained.config.kind,
                 }
                 for name, trained in self.trained.items()
             },
         }
-        tensors = {name: trained.tensors() for name, trained in self.trained.items()}
+        tensors: dict[str, Any] = {
+            name: trained.tensors() for name, trained in self.trained.items()
+        }
+        tensors["generators"] = {f"rank-{rank()}": generators}
         self.checkpoints.save(self.step, tensors, state)
 
     # Running -----------------------------------------------------------------------------------
@@ -249,8 +280,7 @@ class Loop:
             cursor = batch.cursor
         norm = clip(trained.module, trained.config.max_grad_norm)
         self._guard.check(self.step + 1, phase.role, found["loss"], norm, seen)
-        for group in trained.optimizer.param_groups:
-            group["lr"] = rate(trained.config, trained.num_steps, self._config.steps)
+        set_rate(trained.optimizer, rate(trained.config, trained.num_steps, self._config.steps))
         trained.optimizer.step()
         trained.num_steps += 1
         if trained.ema is not None:
@@ -291,7 +321,7 @@ class Loop:
         lines = figures.close()
         for role, trained in self.trained.items():
             if f"{role}/steps" in lines:
-                lines[f"{role}/lr"] = trained.optimizer.param_groups[0]["lr"]
+                lines[f"{role}/lr"] = float(trained.optimizer.param_groups[0]["lr"])
         lines["samples"] = self.num_samples
         lines["epoch"] = self._cursor.epoch
         if self.journal is not None:

@@ -4,15 +4,16 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from curation.config import Config, apply_overrides, parse_yaml, validate
 from curation.errors import ConfigError
 from curation.urls import check_values
-from training.compute import ComputeConfig
 from training.boards import JournalConfig
+from training.compute import ComputeConfig
 from training.data.captions import CaptionConfig
 from training.data.plan import BatchConfig
+from training.data.stages import StageConfig
 from training.encoders.latents import AnyCodec, BlockDctConfig
 from training.encoders.texts import AnyTextEncoder, HashedTokensConfig
 from training.loop import LoopConfig
@@ -27,6 +28,7 @@ class DataConfig(Config):
 
     Attributes:
         edge_px: Edge of the square whose area images have; their proportions are kept by buckets.
+            With `stages` those say it.
         batch: How global batches are cut.
         micro_size: Samples that a process computes at once.
         captions: Which captions are drawn.
@@ -34,6 +36,7 @@ class DataConfig(Config):
         loss_weight: `none`, or `snapshot` for the weights that the snapshot gives.
         domains: Glob over category paths -> domain; `default` for the others.
         cache_bytes: Decoded images that are kept in memory.
+        stages: Parts of the run with pictures of one size each; none for one size all along.
     """
 
     edge_px: int = Field(default=256, ge=16, le=4096)
@@ -44,6 +47,31 @@ class DataConfig(Config):
     loss_weight: Literal["none", "snapshot"] = "none"
     domains: dict[str, str] = {}
     cache_bytes: int = Field(default=1 << 30, ge=0)
+    stages: tuple[StageConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _staged(self) -> "DataConfig":
+        open_ended = [n for n, stage in enumerate(self.stages[:-1]) if stage.batches is None]
+        if open_ended:
+            message = f"stages[{open_ended[0]}] must say its batches: only the last one may not"
+            raise ValueError(message)
+        if self.stages and self.edge_px != type(self).model_fields["edge_px"].default:
+            message = f"edge_px is {self.edge_px}, but the stages say theirs; leave it out"
+            raise ValueError(message)
+        return self
+
+    def resolved_stages(self) -> tuple[StageConfig, ...]:
+        """Return the stages, at least one, with every field but `shift` said."""
+        given = self.stages or (StageConfig(edge_px=self.edge_px),)
+        return tuple(
+            stage.model_copy(
+                update={
+                    "batch": stage.batch or self.batch,
+                    "micro_size": stage.micro_size or self.micro_size,
+                }
+            )
+            for stage in given
+        )
 
 
 class EvaluationConfig(Config):
@@ -113,6 +141,18 @@ class Recipe(Config):
             message = "a recipe name has lower-case letters, digits, '_' and '-' only"
             raise ValueError(message)
         return name
+
+    @model_validator(mode="after")
+    def _stages_suffice(self) -> "Recipe":
+        given = [stage.batches for stage in self.data.stages]
+        total = sum(batches or 0 for batches in given)
+        if given and given[-1] is not None and self.loop.steps > total:
+            message = (
+                f"loop.steps is {self.loop.steps:,}, but data.stages end after {total:,} batches; "
+                "make the last one longer, or leave out its batches so that it lasts to the end"
+            )
+            raise ValueError(message)
+        return self
 
 
 def parse_recipe(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe:

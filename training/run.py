@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curation.config import Config
+from curation.config import Config, validate
 from curation.dataset import Dataset
 from curation.errors import UsageError
 from curation.fingerprint import digest
@@ -20,20 +20,24 @@ from training.boards import make_boards
 from training.checkpoint import Checkpoints
 from training.data.buckets import scaled_buckets
 from training.data.images import ImageReader
+from training.data.plan import Cursor
 from training.data.source import SnapshotSource, domain_of
+from training.data.stages import StagedSource, is_same_so_far
 from training.data.table import TrainingTable, read_training_table
 from training.encoders.latents import LatentCodec, make_codec
 from training.encoders.texts import TextEncoder, make_text_encoder
 from training.evaluate import Evaluation
 from training.figures import Meter
 from training.flops import TERA, model_flops, published_peak, trained_share
+from training.generators import seed_generators
 from training.journal import Journal
 from training.loop import Loop
 from training.making import make_model
 from training.model import Dit
 from training.objectives import OBJECTIVES
+from training.optimizers import check_ranks
 from training.ranks import rank, world_size
-from training.recipe import Recipe
+from training.recipe import DataConfig, Recipe
 from training.record import write_record
 from training.start import Start, find_start
 from training.summary import write_summary
@@ -57,7 +61,8 @@ class Run:
         self.held_out = read_training_table(self.dataset, self.snapshot, "validation")
         self.codec: LatentCodec = make_codec(recipe.codec)
         self.texts: TextEncoder = make_text_encoder(recipe.text)
-        self.buckets = scaled_buckets(recipe.data.edge_px, self.codec.stride)
+        self.stages = recipe.data.resolved_stages()
+        self.buckets = [scaled_buckets(s.edge_px, self.codec.stride) for s in self.stages]
         self.checkpoints = Checkpoints(recipe.output, recipe.loop.keep_last)
         weights = recipe.model.weights
         self.start: Start | None = (
@@ -75,19 +80,31 @@ class Run:
             is_restored=is_restored,
         )
 
-    def source(self, table: TrainingTable, *, held_out: bool = False) -> SnapshotSource:
-        """Make the batches of a split; held-out images are shown whole, with their captions."""
+    def staged_source(self) -> StagedSource:
+        """Make the batches of the whole run."""
+        return StagedSource(self.stages, lambda stage: self.source(self.table, stage=stage))
+
+    def source(
+        self, table: TrainingTable, *, held_out: bool = False, stage: int = 0
+    ) -> SnapshotSource:
+        """Make the batches of a split, in the sizes of a stage.
+
+        Held-out images are shown whole, with their captions.
+        """
         data = self.recipe.data
+        staged, buckets = self.stages[stage], self.buckets[stage]
+        assert staged.batch is not None
+        assert staged.micro_size is not None
         captions = data.captions
         if held_out:
             captions = captions.model_copy(update={"dropout": 0.0, "without": "unconditional"})
-        tokens = [w * h // self.codec.stride**2 for w, h in self.buckets]
+        tokens = [w * h // self.codec.stride**2 for w, h in buckets]
         return SnapshotSource(
             table,
             self.codec,
             self.texts,
-            ImageReader(table, self.buckets, self.recipe.protocols, data.cache_bytes),
-            batch=data.batch,
+            ImageReader(table, buckets, self.recipe.protocols, data.cache_bytes),
+            batch=staged.batch,
             captions=captions,
             seed=self.recipe.seed,
             image_tokens=tokens,
@@ -95,14 +112,14 @@ class Run:
             domain_of=domain_of(data.domains),
             rank=rank(),
             world_size=world_size(),
-            micro_size=data.micro_size,
+            micro_size=staged.micro_size,
             flip=data.flip and not held_out,
             use_weights=data.loss_weight == "snapshot" and not held_out,
         )
 
     def pictures(self, table: TrainingTable, positions: Sequence[int]) -> NDArray[np.uint8]:
-        """Return images of one bucket as (len(positions), height, width, 3)."""
-        reader = ImageReader(table, self.buckets, self.recipe.protocols, 0)
+        """Return images of one bucket, as the last stage has them: (N, height, width, 3)."""
+        reader = ImageReader(table, self.buckets[-1], self.recipe.protocols, 0)
         return np.stack(reader.read(positions))
 
     def meter(self, model: Dit) -> Meter:
@@ -144,8 +161,8 @@ class Run:
             recipe.pop(name, None)
         for name in ("steps", "checkpoint_every", "keep_last", "log_every", "spike", "prefetch"):
             recipe["loop"].pop(name)
-        for name in ("micro_size", "cache_bytes"):
-            recipe["data"].pop(name)
+        for name in ("edge_px", "batch", "micro_size", "stages", "cache_bytes"):
+            recipe["data"].pop(name)  # `_start` looks at the stages that have begun
         for name in ("activation_checkpointing", "compile"):
             recipe["compute"].pop(name)
         recipe["model"].pop("last")  # the digest of the weights says which were taken
@@ -186,7 +203,7 @@ def train(
     """
     if recipe.journal.wandb is not None:
         recipe.journal.wandb.check(recipe.output)
-    torch.manual_seed(recipe.seed)  # every draw has its own key; this is for what a library draws
+    seed_generators(recipe.seed, rank())
     run = Run(recipe, device)
     start = _start(run, resume=resume)
     model = run.model(is_restored=start is not None)
@@ -195,7 +212,7 @@ def train(
     journal = _journal(run, model, start) if is_first else Journal(None, 0)
     loop = Loop(
         objective,
-        run.source(run.table),
+        run.staged_source(),
         recipe.loop,
         dict.fromkeys(objective.roles, recipe.optimizer),
         checkpoints=run.checkpoints,
@@ -247,6 +264,16 @@ def _start(run: Run, *, resume: bool) -> int | None:
             f"{str(told.get('snapshot'))[:12]}, now {run.snapshot[:12]}); name another output"
         )
         raise UsageError(message)
+    data = validate(DataConfig, told["recipe"]["data"], f"{where}: recipe.data")
+    cursor = Cursor.from_json(told["cursor"])
+    if not is_same_so_far(data.resolved_stages(), run.stages, cursor):
+        message = (
+            f"{where}: step {steps[-1]} is batch {cursor.of_stage:,} of stage {cursor.stage}, and "
+            "up to there the recipe had other stages (data.edge_px, data.batch, data.stages); "
+            "what has begun must stay as it was, or name another output"
+        )
+        raise UsageError(message)
+    check_ranks(told, where)
     return steps[-1]
 
 

@@ -132,7 +132,8 @@ def make_summary(store: Store) -> Summary:
     if record is None:
         message = f"{store.url}: holds no {RECORD}, so no run; name the output of a recipe"
         raise UsageError(message)
-    recipe = validate(Recipe, record["recipe"], f"{store.uri(RECORD)}: recipe")
+    told = {**record["recipe"], **record["places"]}
+    recipe = validate(Recipe, told, f"{store.uri(RECORD)}: recipe")
     lines = read_lines(store)
     figures = [line for line in lines if "event" not in line]
     step = max((line["step"] for line in figures), default=0)

@@ -43,8 +43,9 @@ class Trained:
 
     @property
     def square(self) -> tuple[int, int]:
-        """Width and height of the recipe's square pictures."""
-        return scaled_buckets(self.recipe.data.edge_px, self.codec.stride)[0]
+        """Width and height of square pictures at the checkpoint's stage."""
+        stage = self.recipe.data.resolved_stages()[self.state["cursor"]["stage"]]
+        return scaled_buckets(stage.edge_px, self.codec.stride)[0]
 
 
 def load_trained(

@@ -17,7 +17,7 @@ from training.guard import TrainingStoppedError
 from training.journal import Journal, read_journal
 from training.loop import Loop, LoopConfig
 from training.model import ModelConfig
-from training.objectives.base import Metric, Phase, Update
+from training.objectives.base import Metric, Objective, Phase, Update
 from training.objectives.flow import FlowConfig, FlowObjective
 from training.optimizers import OptimizerConfig
 
@@ -87,10 +87,10 @@ def _nothing():
     return Metric(torch.tensor(0.0), torch.tensor(0.0))
 
 
-class Alternating:
+class Alternating(Objective):
     """Two steps of a critic from a batch each, then one of the model from two."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.roles: Mapping[str, nn.Module] = {"model": nn.Linear(1, 1), "critic": nn.Linear(1, 1)}
 
     def next_phase(self, state):

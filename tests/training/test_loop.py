@@ -1,7 +1,9 @@
 """The loop: resumed to the bit, stopped before damage, the same on one rank or two."""
 
 import json
+import os
 import shutil
+import signal
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch.distributed as dist
 from torch import multiprocessing, nn
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict_from_keys
 
+from tests.fakes.ranks import on_ranks
 from tests.fakes.toys import make_model, make_source
 from training.checkpoint import Checkpoints
 from training.data.memory import MemorySource
@@ -22,15 +25,27 @@ from training.optimizers import OptimizerConfig, rate
 from training.sharding import shard_model
 
 
-def make_loop(folder, steps=8, *, since=0, rank=0, world_size=1, model=None, source=None, **config):
+def make_loop(
+    folder,
+    steps=8,
+    *,
+    every=4,
+    since=0,
+    rank=0,
+    world_size=1,
+    model=None,
+    source=None,
+    kind="adamw",
+    **config,
+):
     """Make a loop on the toy source that keeps its checkpoints and figures in `folder`."""
     model = model or shard_model(make_model(), torch.device("cpu"), "fp32")
     source = source or make_source(rank=rank, world_size=world_size, micro_size=2)
     return Loop(
         FlowObjective(FlowConfig(), model),
         source,
-        LoopConfig(steps=steps, checkpoint_every=4, log_every=1, **config),
-        {"model": OptimizerConfig(lr=1e-3, warmup_steps=3)},
+        LoopConfig(steps=steps, checkpoint_every=every, log_every=1, **config),
+        {"model": OptimizerConfig(kind=kind, lr=1e-3, warmup_steps=3)},
         checkpoints=Checkpoints(str(folder)),
         journal=Journal(folder if rank == 0 else None, since),
     )
@@ -51,8 +66,8 @@ def tensors_of(folder, step):
     return found
 
 
-def assert_same(first, second, step):
-    """Compare two checkpoints to the last bit, and what they say besides."""
+def assert_same_tensors(first, second, step):
+    """Compare all tensors of two checkpoints to the last bit."""
     one, other = tensors_of(first, step), tensors_of(second, step)
     assert one.keys() == other.keys()
     assert any("/ema/" in name for name in one)
@@ -60,6 +75,11 @@ def assert_same(first, second, step):
     for name, value in one.items():
         same = torch.equal(value, other[name]) if torch.is_tensor(value) else value == other[name]
         assert same, name
+
+
+def assert_same(first, second, step):
+    """Compare two checkpoints to the last bit, and what they say besides."""
+    assert_same_tensors(first, second, step)
     states = [json.loads((f / f"step-{step:08d}/state.json").read_text()) for f in (first, second)]
     assert states[0] == states[1]
 
@@ -68,17 +88,26 @@ def figures(folder):
     return [{k: v for k, v in line.items() if k not in SPEEDS} for line in read_journal(folder)]
 
 
-def run_killed(folder, stop_at):
-    """Train in a process that ends without a word after a step."""
-    import os
+def drawing_model():
+    """Make a model that, as a library might, draws from the generator in every step."""
 
+    def draw(module, arguments):
+        torch.rand(3)
+
+    model = make_model()
+    model.register_forward_pre_hook(draw)
+    return model
+
+
+def run_killed(folder, steps, every, stop_at):
+    """Train in a process that is killed after a step."""
     torch.set_num_threads(1)
-    loop = make_loop(folder)
+    loop = make_loop(folder, steps, every=every, model=drawing_model())
 
     def on_step(step):
         if step == stop_at:
             loop.checkpoints.wait()  # it is written while training goes on
-            os._exit(9)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     loop.run(on_step)
 
@@ -89,67 +118,96 @@ def seeded():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop_at", [5, 7])
-def test_a_killed_run_goes_on_to_the_bit(tmp_path, stop_at):
-    """Weights, optimizer, averages, cursor, draws and figures are those of a run never stopped.
+@pytest.mark.parametrize(
+    ("steps", "every", "stop_at"),
+    [(6, 3, 5), (8, 4, 7), (14, 7, 9), (18, 9, 10)],
+    ids=["within an epoch", "across an epoch", "at an epoch's end", "with visits left over"],
+)
+def test_a_killed_run_goes_on_to_the_bit(tmp_path, steps, every, stop_at):
+    """Weights, optimizer, averages, cursor, generators and figures are those of a run never killed.
 
-    37 images in batches of 5: step 8 takes images of the next epoch.
+    37 images in batches of 5 are 7 batches an epoch and 2 visits left over.
     """
+    torch.set_num_threads(1)
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    make_loop(straight).run()
+    make_loop(straight, steps, every=every, model=drawing_model()).run()
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=run_killed, args=(killed, stop_at))
+    process = context.Process(target=run_killed, args=(killed, steps, every, stop_at))
     process.start()
     process.join()
-    assert process.exitcode == 9
+    assert process.exitcode == -signal.SIGKILL
+    assert [line["step"] for line in read_journal(killed)] == [*range(1, stop_at + 1)]
 
-    loop = make_loop(killed, since=4)
-    loop.restore(4)
+    loop = make_loop(killed, steps, every=every, since=every, model=drawing_model())
+    torch.manual_seed(1)
+    loop.restore(every)
     loop.run()
 
-    assert_same(straight, killed, 8)
+    assert_same(straight, killed, steps)
+    assert [line["step"] for line in figures(killed)] == [*range(1, steps + 1)]
     assert figures(straight) == figures(killed)
 
 
-def work(rank, world_size, folder, port):
-    """Train as one of several ranks."""
-    import os
+def resume_copy(whole, folder, rank=0, world_size=1, **changes):
+    """Go on from a copy of the checkpoint of step 4, to step 8."""
+    if rank == 0:
+        shutil.copytree(whole / "step-00000004", folder / "step-00000004")
+        shutil.copy(whole / "metrics.jsonl", folder)
+    if world_size > 1:
+        dist.barrier()
+    loop = make_loop(folder, since=4, rank=rank, world_size=world_size, **changes)
+    loop.restore(4)
+    loop.run()
 
-    torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=world_size)
-    make_loop(folder, rank=rank, world_size=world_size).run()
-    dist.destroy_process_group()
+
+def work(rank, world_size, folder):
+    """Train as one of several ranks: alone, resumed, and resumed from what one rank left."""
+    where = {"rank": rank, "world_size": world_size}
+    loop = make_loop(folder / "two", **where)
+    torch.manual_seed(rank)
+    loop.run()
+    resume_copy(folder / "two", folder / "two_two", **where)
+    resume_copy(folder / "one", folder / "one_two", **where)
+
+
+def assert_close(first, second, step):
+    """Compare two checkpoints of several numbers of ranks; their cursors to the bit."""
+    one, other = tensors_of(first, step), tensors_of(second, step)
+    shared = [name for name in one if "/generators/" not in name]
+    assert set(shared) == {name for name in other if "/generators/" not in name}
+    for name in shared:
+        if torch.is_tensor(one[name]):
+            torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5)
+    states = [Checkpoints(str(folder)).state(step) for folder in (first, second)]
+    assert states[0]["cursor"] == states[1]["cursor"]
+    assert states[0]["roles"] == states[1]["roles"]
+    for a, b in zip(figures(first), figures(second), strict=True):
+        for name in ("model/loss", "model/grad_norm"):
+            assert a[name] == pytest.approx(b[name], rel=1e-5)
 
 
 @pytest.mark.slow
 def test_two_ranks_do_what_one_does(tmp_path):
     """Sharded over two processes, with uneven shares and text lengths: losses within 1e-5.
 
-    A checkpoint of two ranks is read by one, which goes on with the same global batches.
+    Resumed on two ranks a run of two is the same to the bit. What one left, two go on with, and the
+    other way round: same batches, and weights, moments and averages that differ by rounding.
     """
-    one, two = tmp_path / "one", tmp_path / "two"
-    make_loop(one).run()
-    context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=work, args=(rank, 2, two, 29617)) for rank in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join()
-        assert process.exitcode == 0
+    torch.set_num_threads(1)
+    for name in ("two_two", "one_two", "two_one"):
+        (tmp_path / name).mkdir()
+    make_loop(tmp_path / "one").run()
 
-    for a, b in zip(figures(one), figures(two), strict=True):
-        for name in ("model/loss", "model/grad_norm"):
-            assert a[name] == pytest.approx(b[name], rel=1e-5)
-    again = tmp_path / "again"
-    shutil.copytree(two, again)
-    shutil.rmtree(again / "step-00000008")
-    loop = make_loop(again, since=4)
-    loop.restore(4)
-    loop.run()
-    for a, b in zip(figures(one)[4:], figures(again)[4:], strict=True):
-        assert a["model/loss"] == pytest.approx(b["model/loss"], rel=1e-5)
-    assert loop.checkpoints.state(8)["cursor"] == Checkpoints(str(one)).state(8)["cursor"]
+    assert on_ranks(2, work, tmp_path) == [0, 0]
+    resume_copy(tmp_path / "two", tmp_path / "two_one")
+
+    assert_same(tmp_path / "two", tmp_path / "two_two", 8)
+    assert figures(tmp_path / "two") == figures(tmp_path / "two_two")
+    kept = tensors_of(tmp_path / "two", 8)
+    seeds = [kept[f"/generators/rank-{n}/cpu"] for n in range(2)]
+    assert not torch.equal(*seeds)
+    for name in ("two", "one_two", "two_one"):
+        assert_close(tmp_path / "one", tmp_path / name, 8)
 
 
 class Breaking(nn.Module):

@@ -17,7 +17,7 @@ from curation.errors import ConfigError, SnapshotError, UsageError
 from curation.ingest.tombstones import add_tombstones
 from curation.snapshot.read import find_snapshot
 from schemas.tombstones import TOMBSTONES
-from tests.training.test_loop import assert_same
+from tests.training.test_loop import assert_same, assert_same_tensors
 from training.data.plan import Cursor
 from training.export import export
 from training.journal import read_journal
@@ -96,6 +96,39 @@ def test_an_output_with_checkpoints_is_not_overwritten(recipe):
     train(parsed(text, "data.micro_size=2"), device=CPU, resume=True)
 
 
+STAGED = {
+    "batch": {"size": 6},
+    "micro_size": 4,
+    "stages": [{"batches": 3, "edge_px": 32}, {"edge_px": 64, "batch": {"size": 3}, "shift": 2.0}],
+}
+
+
+def test_a_staged_run_goes_from_small_to_large_pictures(recipe, tmp_path):
+    """Stopped within its second stage it goes on to the bit; pictures have the stage's size."""
+    text = recipe(data=STAGED, evaluation={"every": 3, "prompts": ["a red picture"], "steps": 1})
+    train(parsed(text, f"output={tmp_path / 'straight'}"), device=CPU)
+    stopped = f"output={tmp_path / 'stopped'}"
+    train(parsed(text, stopped, "loop.steps=4"), device=CPU)
+
+    run = train(parsed(text, stopped), device=CPU, resume=True)
+
+    assert_same_tensors(tmp_path / "straight", tmp_path / "stopped", 6)
+    lines = [
+        [line["model/loss"] for line in read_journal(tmp_path / name) if "model/loss" in line]
+        for name in ("straight", "stopped")
+    ]
+    assert lines[0] == lines[1]
+    assert run.checkpoints.state(6)["cursor"]["stage"] == 1
+    for step, edge in ((3, 32), (6, 64)):
+        with Image.open(tmp_path / f"stopped/samples/step-{step:08d}.png") as picture:
+            assert picture.size == (edge, edge)
+        trained = load_trained(str(tmp_path / f"straight/step-{step:08d}"), CPU)
+        assert trained.square == (edge, edge)
+
+    with pytest.raises(UsageError, match="step 6 is batch 3 of stage 1, and up to there"):
+        train(parsed(text.replace("shift: 2.0", "shift: 3.0"), stopped), device=CPU, resume=True)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -132,7 +165,7 @@ def test_a_batch_shows_the_images_of_the_snapshot(recipe):
         (batch,) = found.micro
         pixels = run.codec.decode(batch.latent_BCHW).float().mean((1, 2))
         height, width = batch.latent_BCHW.shape[2:]
-        assert (8 * width, 8 * height) in run.buckets
+        assert (8 * width, 8 * height) in run.buckets[0]
         for image_id, mean in zip(batch.image_ids, pixels, strict=True):
             text = " ".join(c["text"] for c in captions[image_id])
             assert colors[next(c for c in colors if c in text)] == int(mean.argmax())

@@ -25,6 +25,7 @@ class Batch:
         weight_B: What the sample's loss counts, 0 for one that must not be learnt from.
         num_global: Samples of the global batch: a loss is a sum over samples divided by this.
         seed: Of the run's draws.
+        shift: Of noise levels, in place of the objective's; null for that. Stages say it.
     """
 
     latent_BCHW: Tensor
@@ -36,6 +37,7 @@ class Batch:
     weight_B: Tensor
     num_global: int
     seed: int
+    shift: float | None = None
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -11,7 +11,7 @@ from torch import Tensor
 from training.data.batch import Batch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairBatch(Batch):
     """Some pairs of one size and one text each; what `Batch` calls latent is the winner's.
 

@@ -9,7 +9,7 @@ together; what does not fill a batch at an epoch's end comes first in the next o
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -87,21 +87,32 @@ class Cursor:
         epoch: The epoch whose batches are given out.
         given: Batches of that epoch that were given out.
         carried: (position, epoch, repeat) of what earlier epochs left over, as the epoch began.
+        stage: The stage that the plan belongs to; see `training.data.stages`.
+        of_stage: Batches of that stage that were given out.
     """
 
     epoch: int = 0
     given: int = 0
     carried: tuple[tuple[int, int, int], ...] = field(default_factory=tuple)
+    stage: int = 0
+    of_stage: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the cursor for a checkpoint."""
-        return {"epoch": self.epoch, "given": self.given, "carried": [*map(list, self.carried)]}
+        return {
+            "epoch": self.epoch,
+            "given": self.given,
+            "carried": [*map(list, self.carried)],
+            "stage": self.stage,
+            "of_stage": self.of_stage,
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Cursor":
         """Read what `to_json` wrote."""
         carried = tuple((int(p), int(e), int(r)) for p, e, r in value["carried"])
-        return cls(int(value["epoch"]), int(value["given"]), carried)
+        names = ("epoch", "given", "stage", "of_stage")
+        return cls(carried=carried, **{name: int(value[name]) for name in names})
 
 
 class Plan:
@@ -132,10 +143,10 @@ class Plan:
             begun = self.cursor
             batches, left = self._epoch(begun)
             for number in range(begun.given, len(batches)):
-                self.cursor = Cursor(begun.epoch, number + 1, begun.carried)
+                self.cursor = replace(begun, given=number + 1)
                 yield batches[number]
             carried = tuple((v.position, v.key.epoch, v.key.repeat) for v in left)
-            self.cursor = Cursor(begun.epoch + 1, 0, carried)
+            self.cursor = replace(begun, epoch=begun.epoch + 1, given=0, carried=carried)
 
     def _epoch(self, begun: Cursor) -> tuple[list[list[Visit]], list[Visit]]:
         """Return an epoch's batches, and what is left for the next one."""

@@ -28,7 +28,7 @@ class SigmaConfig(Config):
         mean: Of the logit.
         deviation: Of the logit.
         shift: Moves levels towards noise, s u / (1 + (s - 1) u): larger pictures need more noise
-            to lose their layout.
+            to lose their layout. A stage may say another one.
     """
 
     law: Literal["logit_normal", "uniform"] = "logit_normal"
@@ -84,7 +84,8 @@ def draw_sigma(config: SigmaConfig, batch: Batch) -> Tensor:
     if config.law == "logit_normal":
         normal_B = torch.special.ndtri(uniform_B)
         uniform_B = torch.sigmoid(config.mean + config.deviation * normal_B)
-    shifted_B = config.shift * uniform_B / (1 + (config.shift - 1) * uniform_B)
+    shift = config.shift if batch.shift is None else batch.shift
+    shifted_B = shift * uniform_B / (1 + (shift - 1) * uniform_B)
     return shifted_B.float().to(batch.latent_BCHW.device)
 
 

@@ -100,7 +100,8 @@ def test_clean_latents_are_where_the_velocity_leads():
         def forward(self, latent, sigma, text, lens):
             return torch.full_like(latent, 2.0, dtype=torch.bfloat16)
 
-    found = clean_latents(Half(), torch.ones(1, 1, 1, 1), torch.tensor([0.25]), None, None)
+    text = (torch.zeros(1, 1, 1), torch.ones(1))
+    found = clean_latents(Half(), torch.ones(1, 1, 1, 1), torch.tensor([0.25]), *text)
 
     assert found.dtype == torch.float32
     assert float(found) == 0.5

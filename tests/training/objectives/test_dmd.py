@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from tests.fakes.toys import make_batch, make_model, make_source
+from training.data.batch import Batch
 from training.loop import Loop, LoopConfig
 from training.objectives.base import Phase
 from training.objectives.committee import Committee, Gate
@@ -83,7 +84,7 @@ def test_coupled_is_decoupled_with_equal_draws():
     """One level and one noise for both terms give what coupling them gives."""
     batch = make_batch(3)
 
-    class EqualDraws(type(batch)):
+    class EqualDraws(Batch):
         def span(self, purpose, low, high):
             return super().span("tau dm" if purpose == "tau ca" else purpose, 0.02, 0.98)
 
@@ -124,7 +125,12 @@ def test_the_loss_moves_pictures_along_the_direction():
     objective = make(guidance=3.0)
     kept = []
     original = objective.draw
-    objective.draw = lambda *where: kept.append(original(*where)) or kept[-1]
+
+    def keeping(*where):
+        kept.append(original(*where))
+        return kept[-1]
+
+    objective.draw = keeping
 
     update = objective.update(student_phase(), batch)
     (found,) = torch.autograd.grad(update.loss, kept[0])
@@ -149,7 +155,7 @@ def test_teachers_that_are_the_same_are_one(normaliser):
 
 def test_a_branch_asks_one_teacher_once():
     """With rows of one teacher each, two terms are two forwards of one teacher or of two."""
-    calls = Counter()
+    calls: Counter[str] = Counter()
     teachers = {name: make_model(2) for name in ("layout", "detail")}
     for name, model in teachers.items():
         model.register_forward_hook(lambda *_, name=name: calls.update([name]))
@@ -166,9 +172,12 @@ def test_guidance_looks_at_cleaner_levels_than_the_students():
     objective = make(guidance=3.0)
     asked = []
     real = objective._committee.clean
-    objective._committee.clean = lambda term, x, tau, *rest: (
-        asked.append((term, tau)) or real(term, x, tau, *rest)
-    )
+
+    def noting(term, noised, tau, *rest):
+        asked.append((term, tau))
+        return real(term, noised, tau, *rest)
+
+    objective._committee.clean = noting
 
     objective.update(student_phase(depth=1), make_batch(64))
 
@@ -222,7 +231,8 @@ def test_the_depth_is_the_same_for_everybody():
     assert sorted(drawn) == list(range(8))
     assert max(abs(count - 500) for count in drawn.values()) < 100
 
-    objective, state = make(), {}
+    objective = make()
+    state: dict[str, int] = {}
     phases = [objective.next_phase(state) for _ in range(6)]
     again = make().next_phase({"updates": 3})
     assert again == phases[3]

@@ -181,7 +181,7 @@ def test_a_pair_that_must_not_be_learnt_from_counts_nothing():
 def test_beta_follows_the_margins():
     """It is such that a usual margin keeps the wanted share of its gradient, within its range."""
     about = objective(make_model(0), make_model(0), preset="auto_beta")
-    state = {}
+    state: dict[str, float] = {}
     assert about.next_phase(state).values["beta"] == AutoBetaConfig().most
 
     for _ in range(3):
@@ -196,7 +196,7 @@ def test_beta_follows_the_margins():
 def test_a_fixed_beta_needs_no_state():
     """Nothing is kept that is not needed to go on."""
     about = objective(make_model(0), make_model(0))
-    state = {}
+    state: dict[str, float] = {}
     about.observe(state, {"absolute_margin": 1.0})
 
     assert (about.next_phase(state), state) == (Phase("model", values={"beta": 1.0}), {})
