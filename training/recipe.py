@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from curation.config import Config, apply_overrides, parse_yaml, validate
 from curation.errors import ConfigError
 from curation.urls import check_values
+from training.data.cache_folders import CacheConfig
 from training.data.captions import CaptionConfig
 from training.data.plan import BatchConfig
 from training.encoders.latents import AnyCodec, BlockDctConfig
@@ -31,7 +32,9 @@ class DataConfig(Config):
         flip: Mirror half of the visits. Not for images with text.
         loss_weight: `none`, or `snapshot` for the weights that the snapshot gives.
         domains: Glob over category paths -> domain; `default` for the others.
-        cache_bytes: Decoded images that are kept in memory.
+        cache_bytes: Decoded images, or what was read of a cache, that are kept in memory.
+        cache: Instance of the stage `encode` whose latents and text features are read; or
+            `{instances: [...], on_miss: refuse | encode}`. Null to encode on the fly.
     """
 
     edge_px: int = Field(default=256, ge=16, le=4096)
@@ -42,6 +45,7 @@ class DataConfig(Config):
     loss_weight: Literal["none", "snapshot"] = "none"
     domains: dict[str, str] = {}
     cache_bytes: int = Field(default=1 << 30, ge=0)
+    cache: CacheConfig | None = None
 
 
 class EvaluationConfig(Config):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from curation.config import Config
 from curation.dataset import Dataset
@@ -19,15 +20,20 @@ from curation.fingerprint import digest
 from curation.snapshot.read import find_snapshot
 from training.checkpoint import Checkpoints
 from training.data.buckets import scaled_buckets
+from training.data.cache import Cache, open_cache
+from training.data.captions import CaptionConfig
+from training.data.features import null_features
 from training.data.images import ImageReader
 from training.data.source import SnapshotSource, domain_of
 from training.data.table import TrainingTable, read_training_table
-from training.encoders.latents import LatentCodec, make_codec
-from training.encoders.texts import TextEncoder, make_text_encoder
+from training.encoders.latents import LatentCodec
+from training.encoders.lazy import LazyCodec, LazyTextEncoder
+from training.encoders.texts import TextEncoder
 from training.evaluate import Evaluation
 from training.journal import Journal
 from training.loop import Loop
 from training.model import Dit
+from training.null_text import null_to_json
 from training.objectives import OBJECTIVES
 from training.ranks import rank, world_size
 from training.recipe import Recipe
@@ -50,8 +56,12 @@ class Run:
         self.table = read_training_table(self.dataset, self.snapshot, "train")
         self.table.check(recipe.data.captions)
         self.held_out = read_training_table(self.dataset, self.snapshot, "validation")
-        self.codec: LatentCodec = make_codec(recipe.codec)
-        self.texts: TextEncoder = make_text_encoder(recipe.text)
+        self.codec: LatentCodec = LazyCodec(recipe.codec)
+        self.texts: TextEncoder = LazyTextEncoder(recipe.text)
+        self.caches = {
+            id(self.table): self._cache(self.table, held_out=False),
+            id(self.held_out): self._cache(self.held_out, held_out=True),
+        }
         self.buckets = scaled_buckets(recipe.data.edge_px, self.codec.stride)
         self.checkpoints = Checkpoints(recipe.output, recipe.loop.keep_last)
 
@@ -64,12 +74,39 @@ class Run:
         compute_in(model, self.recipe.precision, self.device)
         return model
 
+    def _captions(self, *, held_out: bool) -> CaptionConfig:
+        captions = self.recipe.data.captions
+        if held_out:
+            captions = captions.model_copy(update={"dropout": 0.0, "without": "unconditional"})
+        return captions
+
+    def _cache(self, table: TrainingTable, *, held_out: bool) -> Cache:
+        """Find what `encode` made of a split; nothing where no image of it is looked at."""
+        recipe = self.recipe
+        if recipe.data.cache is None or (
+            held_out and not (recipe.evaluation.images and len(table))
+        ):
+            return Cache(None, None)
+        return open_cache(
+            recipe.data.cache,
+            table,
+            self.codec,
+            self.texts,
+            edge_px=recipe.data.edge_px,
+            flip=recipe.data.flip and not held_out,
+            captions=self._captions(held_out=held_out),
+            cache_bytes=recipe.data.cache_bytes,
+        )
+
+    @property
+    def null_text(self) -> Tensor:
+        """Features of the empty text, as batches have them."""
+        return null_features(self.caches[id(self.table)], self.texts, self.device)
+
     def source(self, table: TrainingTable, *, held_out: bool = False) -> SnapshotSource:
         """Make the batches of a split; held-out images are shown whole, with their captions."""
         data = self.recipe.data
-        captions = data.captions
-        if held_out:
-            captions = captions.model_copy(update={"dropout": 0.0, "without": "unconditional"})
+        captions = self._captions(held_out=held_out)
         tokens = [w * h // self.codec.stride**2 for w, h in self.buckets]
         return SnapshotSource(
             table,
@@ -87,6 +124,7 @@ class Run:
             micro_size=data.micro_size,
             flip=data.flip and not held_out,
             use_weights=data.loss_weight == "snapshot" and not held_out,
+            cache=self.caches.get(id(table)),
         )
 
     def pictures(self, table: TrainingTable, positions: Sequence[int]) -> NDArray[np.uint8]:
@@ -104,6 +142,7 @@ class Run:
             "recipe": recipe,
             "places": {"codec": _fields(self.recipe.codec), "text": _fields(self.recipe.text)},
             "encoders": {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())},
+            "null_text": null_to_json(self.null_text),
             "meaning": self.meaning(),
         }
 
@@ -114,8 +153,12 @@ class Run:
             recipe.pop(name, None)
         for name in ("steps", "checkpoint_every", "keep_last", "log_every", "spike", "prefetch"):
             recipe["loop"].pop(name)
-        for name in ("micro_size", "cache_bytes"):
+        for name in ("micro_size", "cache", "cache_bytes"):
             recipe["data"].pop(name)
+        # Where features come from is no matter; that they are rounded, or some of them, is.
+        cache = self.recipe.data.cache
+        if cache is not None and (stored := self.caches[id(self.table)].stored()):
+            recipe["data"]["cache"] = {"stored": stored, "on_miss": cache.on_miss}
         encoders = {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())}
         return digest({"recipe": recipe, "encoders": encoders, "snapshot": self.snapshot})
 

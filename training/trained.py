@@ -13,6 +13,7 @@ from training.data.buckets import scaled_buckets
 from training.encoders.latents import LatentCodec, make_codec
 from training.encoders.texts import TextEncoder, make_text_encoder
 from training.model import Dit
+from training.null_text import check_null
 from training.recipe import Recipe
 
 _STEP = re.compile(r"(?P<output>.*?)/?step-(?P<step>\d{8})/?")
@@ -74,6 +75,7 @@ def load_trained(
     if found != state["encoders"]:
         message = f"{url}: trained with encoders {state['encoders']}, found {found}"
         raise UsageError(message)
+    check_null(state.get("null_text"), texts.encode([""], torch.device(device))[0], url)
     model = Dit(recipe.model, codec.channels, texts.width).to(device)
     has_ema = state["roles"]["model"]["ema_updates"] > 0
     chosen = weights or ("ema" if has_ema else "model")

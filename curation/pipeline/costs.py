@@ -53,8 +53,8 @@ def check_costs(plan: Plan, instances: Sequence[Instance]) -> None:
         limit = limits.get(step.instance)
         if limit is not None and step.cost is not None and step.num_bytes > limit:
             message = (
-                f"stages.{cost_line(step)}. That is more than its run.max_bytes = {limit:,}; select "
-                "fewer rows, store less, or raise it"
+                f"stages.{cost_line(step)}. That is more than its run.max_bytes = {limit:,}; "
+                "select fewer rows, store less, or raise it"
             )
             raise ResourceError(message)
 
@@ -68,9 +68,18 @@ def cost_line(step: StepPlan) -> str:
             f"({step.cost.what}), and nobody knows how many rows before the source is listed"
         )
     return (
-        f"{step.instance} will take about {step.num_bytes / 1e9:,.1f} GB: {step.num_rows:,} rows "
+        f"{step.instance} will take about {_size(step.num_bytes)}: {step.num_rows:,} rows "
         f"of {step.cost.row_bytes:,} bytes ({step.cost.what})"
     )
+
+
+def _size(num_bytes: float) -> str:
+    """Return a size in the decimal units in which disks are sold."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:,.{0 if unit == 'bytes' else 1}f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:,.1f} TB"
 
 
 def _is_due(step: StepPlan) -> bool:

@@ -49,6 +49,14 @@ class ImageReader:
         ):
             self._of_group.setdefault((shard, row // IMAGE_ROW_GROUP), []).append(position)
 
+    def size(self, position: int) -> Bucket:
+        """Return the width and height in which an image is shown."""
+        return self._specs[int(self._table.aspect[position])].box
+
+    def is_forbidden(self, position: int) -> bool:
+        """Say whether a tombstone came after the snapshot."""
+        return bool(self._table.forbidden[position])
+
     def read(self, positions: Sequence[int]) -> list[NDArray[np.uint8]]:
         """Return (height, width, 3) uint8 sRGB for each position.
 
