@@ -1,5 +1,6 @@
 """What a cache takes on disk, told before it is built."""
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from stages.encode.precision import NUM_BYTES
 from training.encoders.sizes import scaled_buckets
 
 SAMPLE_TEXTS = 256
-"""Texts whose tokens are counted, at most."""
+"""Texts whose tokens are counted, about."""
 
 
 def latent_bytes(config: EncodeConfig, channels: int, stride: int) -> int:
@@ -38,10 +39,12 @@ def mean_tokens(
     """
     if not texts:
         return None
-    flat = [text for row in texts for text in row]
-    step = max(1, -(-len(flat) // SAMPLE_TEXTS))
-    counted = count(flat[::step])
-    return sum(counted) / max(1, len(counted)) * len(flat) / len(texts)
+    # Rows drawn at random: a stride could meet the same kind of row, or of text, every time.
+    num_texts = sum(map(len, texts))
+    wanted = max(1, min(len(texts), SAMPLE_TEXTS * len(texts) // max(num_texts, 1)))
+    rows = random.Random(0).sample(list(texts), wanted)
+    counted = count([text for row in rows for text in row])
+    return sum(counted) / len(rows)
 
 
 def chosen_texts(captions: Sequence[Any] | None, variants: Sequence[str] | None) -> list[str]:

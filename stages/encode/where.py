@@ -53,9 +53,10 @@ class Where:
         Raises:
             ConfigError: It cannot be computed, or is not true or false.
         """
-        schema = pa.schema([(name, types[name]) for name in self.reads()])
+        # A row of nulls, so that what is constant is computed.
+        row = pa.table({name: pa.nulls(1, types[name]) for name in self.reads()})
         try:
-            found = self._run(schema.empty_table()).type
+            found = self._run(row).type
         except QueryError as error:
             message = f"where: {error}"
             raise ConfigError(message) from error
@@ -79,7 +80,8 @@ class Where:
 
     def _run(self, rows: pa.Table) -> Any:
         columns = {name: rows[_logical(name)] for name in sorted(self._expression.columns)}
-        columns["row"] = pa.chunked_array([pa.array(range(len(rows)), pa.int32())])
+        if not columns:
+            columns["row"] = pa.chunked_array([pa.array(range(len(rows)), pa.int32())])
         with connect() as connection:
             connection.register(ROWS, pa.table(columns))
             # DuckDB gives rows of a registered table in their order on one thread.
