@@ -67,7 +67,7 @@ def _is_plain(field: pa.Field) -> bool:
 
 def _group_rows(table: pa.Table) -> int:
     """Return the rows of a row group."""
-    bulk = [table[field.name].nbytes for field in table.schema if is_bulk(field)]
+    bulk = [int(table[field.name].nbytes) for field in table.schema if is_bulk(field)]
     if bulk:
         mean = max(bulk) // max(len(table), 1)
         return max(1, min(IMAGE_ROW_GROUP, BULK_GROUP_BYTES // max(mean, 1)))

@@ -1,7 +1,9 @@
 """The stage `encode`: pictures to latents and captions to features, for training from a cache."""
 
 import hashlib
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -47,8 +49,8 @@ class EncodeStage(Stage[EncodeConfig]):
     The pixels are those that the trainer would see, and so are the latents, but for rounding to the
     stated precision. Batches are of one size, the last filled up with black, so a latent depends on
     its own image alone; texts are encoded one by one. With encoders that have weights a worker
-    gets a GPU, unless `run: {device: cpu}`. It holds the latents of a shard in memory until they
-    are written.
+    gets a GPU, unless `run: {device: cpu}`. It holds the latents of its shards in memory until
+    they are written.
     """
 
     name = "encode"
@@ -61,11 +63,15 @@ class EncodeStage(Stage[EncodeConfig]):
         self._where = None if config.where is None else Where(config.where)
         self._codec: LatentCodec | None = None
         self._texts: TextEncoder | None = None
+        self._turn: AbstractContextManager[Any] = nullcontext()
 
     @property
     def needs(self) -> Resources:
         if self.weights():
-            return Resources(cpus=1, gpus=1, memory_bytes=32 << 30, own_pool=True)
+            # Two shards, so that the GPU encodes one while the other is decoded.
+            return Resources(
+                cpus=1, gpus=1, memory_bytes=32 << 30, own_pool=True, shards_in_flight=2
+            )
         return self.resources
 
     def reads(self) -> tuple[str, ...]:
@@ -148,6 +154,7 @@ class EncodeStage(Stage[EncodeConfig]):
         from training.encoders.latents import make_codec
         from training.encoders.texts import make_text_encoder
 
+        self._turn = threading.Lock()
         here: dict[str, str] = {}
         if self.config.codec is not None:
             self._codec = make_codec(self.config.codec)
@@ -224,7 +231,8 @@ class EncodeStage(Stage[EncodeConfig]):
 
         assert self._codec is not None
         shown = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.execution.device)
-        latents = self._codec.encode(shown)[: len(batch)].cpu()
+        with self._turn:
+            latents = self._codec.encode(shown)[: len(batch)].cpu()
         for (position, _), latent in zip(batch, latents, strict=True):
             data = to_bytes(latent, self.config.latent_precision)
             if data is None:
@@ -240,7 +248,8 @@ class EncodeStage(Stage[EncodeConfig]):
         texts = chosen_texts(captions, self.config.variants)
         for text in texts:
             if text not in known:
-                (features,) = self._texts.encode([text], torch.device(self.execution.device))
+                with self._turn:
+                    (features,) = self._texts.encode([text], torch.device(self.execution.device))
                 data = to_bytes(features, self.config.text_precision)
                 known[text] = None if data is None else (len(features), data)
         found = [known[text] for text in texts]

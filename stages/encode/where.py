@@ -15,7 +15,8 @@ from curation.errors import ConfigError, QueryError
 from curation.snapshot.expressions import ROWS, Expression, parse_expression
 from schemas.images import IMAGES
 
-_HIDDEN = frozenset({"image_bytes", "row", "shard"})
+_HIDDEN = frozenset({"image_bytes", "image_id", "row", "shard"})
+"""Bytes are no metadata, and which image it is, or where it lies, is no property of it."""
 
 
 class Where:

@@ -8,12 +8,18 @@ import pyarrow as pa
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 
-from curation.errors import SnapshotError, UsageError
-from curation.ingest.tombstones import add_tombstones
+from curation.cli import longtail
+from curation.dataset import Dataset
+from curation.errors import ResourceError, SnapshotError, UsageError
+from curation.forget import Request, erase, find
+from curation.sql import open_tables
+from curation.storage import Store
+from curation.tables import read_table, write_table
 from jobs.sessions import open_session
 from jobs.snapshot import create_snapshot
-from schemas.tombstones import TOMBSTONES
+from stages.registry import STAGES
 from tests.fakes.inline_runner import InlineRunner
 from tests.fakes.tiny_encoders import save_tiny_ministral, save_tiny_vae
 from training.data.cache_columns import CachedColumns
@@ -264,9 +270,6 @@ def test_a_changed_caption_is_a_miss(curated, parsed):
 
 def _rewrite_captions(path):
     """Put other words into a file of captions, as a captioner that answers otherwise would."""
-    from curation.storage import Store
-    from curation.tables import read_table, write_table
-
     store = Store(str(path.parent))
     table = read_table(store, path.name)
     place = table.schema.get_field_index("caption_captions")
@@ -279,19 +282,19 @@ def _rewrite_captions(path):
 
 
 def test_what_was_forgotten_needs_no_features(curated, parsed):
-    """A row that a tombstone forbids, and whose values are erased, keeps its place and weight 0."""
+    """Its pixels, latents and captions are erased; it keeps its place in batches, and weight 0."""
     curated.run(encode=EXACT)
     run = Run(parsed(), CPU)
-    position = 5
-    gone = run.table.image_ids[position].tobytes()
-    row = {"image_id": gone, "content_sha256": None, "reason": "asked for", "created_at": None}
-    add_tombstones(run.dataset, pa.Table.from_pylist([row], TOMBSTONES))
+    gone = run.table.image_ids[5].tobytes()
+    found = find(run.dataset, Request(image_ids=frozenset({gone})), STAGES)
+    erased = erase(run.dataset, found, "asked to", "ticket 1", purge=False)
+    assert any(name.startswith("encode/") for name in erased.stage_files)
     (folder,) = curated.folders()
-    shard = int(run.table.shard[position])
-    (folder / f"00000/shard-{shard:08d}.parquet").rename(curated.dataset.parent / "kept.parquet")
-    _erase(run, curated, folder, position)
+    shard = int(run.table.shard[5])
+    kept = run.dataset.read_instance("encode", folder.name, shard).to_pylist()[run.table.row[5]]
+    assert {v for name, v in kept.items() if "encode" in name} == {None, kept["encode_error"]}
 
-    cached = Run(parsed({"cache": "encode"}), CPU)
+    cached = Run(parsed({"cache": "encode", "captions": {"without": "unconditional"}}), CPU)
     weights = {}
     for given in itertools.islice(cached.source(cached.table).batches(Cursor()), 14):
         for batch in given.micro:
@@ -301,25 +304,50 @@ def test_what_was_forgotten_needs_no_features(curated, parsed):
     assert sorted(weights.values())[1:] == [1.0] * (len(weights) - 1)
 
 
-def _erase(run, curated, folder, position):
-    """Put a shard back without the values of one row, as `longtail forget` leaves it."""
-    import numpy as np
+def test_sql_shows_what_is_small(curated):
+    """A `SELECT *` over a cache does not pull gigabytes; captions and sizes are there."""
+    curated.run(encode={"edge_px": 32, "flip": True})
 
-    from curation.ingest.withhold import null_rows
-    from curation.storage import Store
-    from curation.tables import read_table, write_table
+    with open_tables(Dataset.open(str(curated.dataset)), STAGES).query(
+        "SELECT * FROM encode WHERE encode_error IS NULL"
+    ) as result:
+        table = result.read()
 
-    table = read_table(Store(str(curated.dataset.parent)), "kept.parquet")
-    here = np.zeros(len(table), bool)
-    here[int(run.table.row[position])] = True
-    for name in table.column_names:
-        if name.startswith("encode_") and name != "encode_error":
-            table = null_rows(table, name, here)
-    place = table.schema.get_field_index("encode_error")
-    texts = ["forgotten: the image was forgotten on request" if gone else None for gone in here]
-    table = table.set_column(place, table.schema.field(place), pa.array(texts, pa.string()))
-    name = f"00000/shard-{int(run.table.shard[position]):08d}.parquet"
-    write_table(Store(str(folder)), name, table)
+    small = ["encode_latent_height", "encode_latent_width", "encode_texts", "encode_error"]
+    assert table.column_names == ["shard", "row", "image_id", *small]
+    assert len(table) == 48
+
+
+def test_a_plan_says_what_a_cache_will_take(curated):
+    """As text and as JSON, from the captions that are there; nothing is said of one that is."""
+    curated.pipeline["stages"]["encode"] = {"edge_px": 32}
+    curated.file.write_text(yaml.safe_dump(curated.pipeline), encoding="utf-8")
+
+    said = CliRunner().invoke(longtail, ["plan", str(curated.file)]).output
+    told = json.loads(CliRunner().invoke(longtail, ["plan", str(curated.file), "--json"]).output)
+
+    (step,) = [step for step in told["steps"] if step["instance"] == "encode"]
+    assert step["cost"]["bytes"] == 48 * step["cost"]["row_bytes"]
+    assert f"48 rows of {step['cost']['row_bytes']:,} bytes (9,216 bytes of latents" in said
+    assert [s["instance"] for s in told["steps"] if "cost" in s] == ["encode"]
+
+    curated.run(encode={"edge_px": 32})
+    held = sum(p.stat().st_size for p in curated.folders()[0].glob("00000/*.parquet"))
+    # The largest bucket stands for all, and footers come on top of tiny rows.
+    assert 0.5 < step["cost"]["bytes"] / held < 1.5
+    after = CliRunner().invoke(longtail, ["plan", str(curated.file)]).output
+    assert "will take" not in after
+
+
+def test_a_cache_that_takes_too_much_is_not_begun(curated):
+    """The run is refused with the estimate, and nothing of it is there."""
+    curated.pipeline["stages"]["encode"] = {"edge_px": 32, "run": {"max_bytes": 100_000}}
+    curated.file.write_text(yaml.safe_dump(curated.pipeline), encoding="utf-8")
+
+    with pytest.raises(ResourceError, match=r"stages.encode will take .* run.max_bytes = 100,000"):
+        open_session(curated.file).run(InlineRunner, runner_name="inline")
+
+    assert not (curated.dataset / "encode").exists()
 
 
 def test_values_are_read_by_row_groups_within_bounds(curated, parsed, monkeypatch):
