@@ -29,8 +29,8 @@ DIGESTS = b"longtail.digests"
 def to_parquet(table: pa.Table) -> memoryview:
     """Encode `table`: zstd, image bytes uncompressed in small row groups, identifiers as UUID.
 
-    Columns that their schema calls bulk are treated like image bytes, in row groups of about
-    `BULK_GROUP_BYTES` of the largest of them.
+    A table with columns that their schema calls bulk is not compressed at all, and has row groups
+    of about `BULK_GROUP_BYTES` of the largest of them.
 
     The footer keeps a digest of every column but `image_bytes`, so that readers can tell whether
     values changed without reading them.
@@ -46,23 +46,21 @@ def to_parquet(table: pa.Table) -> memoryview:
 
 def parquet_options(schema: pa.Schema) -> dict[str, Any]:
     """Return how the columns of a table are encoded, as `pq.ParquetWriter` takes it."""
-    own = [field for field in schema if not _is_plain(field)]
+    if any(is_bulk(field) for field in schema):
+        # A row group may be a single row: nothing repeats in it, and its footer shall be small.
+        plain: dict[str, Any] = {"compression": "NONE", "use_dictionary": False}
+        return {**plain, "write_statistics": False, "store_schema": True}
+    own = [field for field in schema if field.name != BYTES]
     leaves = [leaf for field in own for leaf in _leaves(field.name, field.type)]
     compression = dict.fromkeys(leaves, "ZSTD")
-    for field in schema:
-        if _is_plain(field):
-            compression |= dict.fromkeys(_leaves(field.name, field.type), "NONE")
+    if len(own) < len(schema):
+        compression[BYTES] = "NONE"
     return {
         "compression": compression,
         "use_dictionary": leaves,
         "write_statistics": leaves,
         "store_schema": True,
     }
-
-
-def _is_plain(field: pa.Field) -> bool:
-    """Say whether a column's values gain nothing from compression."""
-    return field.name == BYTES or is_bulk(field)
 
 
 def _group_rows(table: pa.Table) -> int:

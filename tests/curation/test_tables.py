@@ -253,7 +253,7 @@ def test_bulk_columns_are_read_a_row_group_at_a_time(store):
         footer = pq.ParquetFile(file).metadata
         assert [footer.row_group(n).num_rows for n in range(4)] == [3, 3, 3, 3]
         assert footer.row_group(0).column(3).compression == "UNCOMPRESSED"
-        assert footer.row_group(0).column(5).compression == "ZSTD"
+        assert footer.row_group(0).column(3).statistics is None
         third = from_parquet(file, ["latent", "features"], [2])
     assert third.equals(written.select(["latent", "features"]).slice(6, 3))
     assert set(file_digests(store, "bulk.parquet")) == set(BULKY.names)

@@ -368,7 +368,9 @@ def _place(table: TrainingTable, position: int) -> tuple[int, int]:
     return int(table.shard[position]), int(table.row[position])
 
 
-def _tensor(data: bytes, precision: str, shape: tuple[int, ...], folder: CacheFolder) -> Tensor:
+def _tensor(
+    data: bytes | None, precision: str, shape: tuple[int, ...], folder: CacheFolder
+) -> Tensor:
     """Return what the stage stored as bytes, in fp32.
 
     Raises:

@@ -17,7 +17,8 @@ from curation.dataset import Dataset
 from curation.tables import from_parquet
 from schemas import dataset as paths
 
-_FOOTERS = 64
+_FOOTERS = 16
+"""Footers that are kept: one of 1,024 row groups takes 8 MB in memory and 7 ms to read."""
 _READERS = 8
 """Row groups that are read at the same time: a store answers several as fast as one."""
 

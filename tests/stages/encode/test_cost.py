@@ -12,7 +12,9 @@ from stages.encode.stage import EncodeStage
 
 
 def stage_of(**config):
-    return EncodeStage(EncodeStage.parse(config, "stages.encode"))
+    parsed = EncodeStage.parse(config, "stages.encode")
+    assert isinstance(parsed, EncodeConfig)
+    return EncodeStage(parsed)
 
 
 def sample_of(texts, widths):

@@ -1,6 +1,7 @@
 """The stage `encode`, on small pictures."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from curation.pipeline.stage import Execution, Shard, run_stage
 from curation.pixels import nearest_box, views
 from curation.snapshot.config import ERNIE_IMAGE_BUCKETS
 from schemas.error_codes import error_code
+from stages.encode.config import EncodeConfig
 from stages.encode.stage import EncodeStage, text_digest
 from stages.registry import STAGES
 from tests.fakes.tiny_encoders import save_tiny_ministral, save_tiny_vae
@@ -52,7 +54,9 @@ def ministral(tmp_path_factory):
 
 
 def ready(execution=None, **config):
-    stage = EncodeStage(EncodeStage.parse(config, "stages.encode"))
+    parsed = EncodeStage.parse(config, "stages.encode")
+    assert isinstance(parsed, EncodeConfig)
+    stage = EncodeStage(parsed)
     stage.facts = stage.learn()
     stage.execution = execution or Execution()
     stage.setup()
@@ -268,7 +272,7 @@ def test_whatever_decides_a_value_decides_the_folder(tmp_path):
     words, other = save_tiny_ministral(tmp_path / "d", 0), save_tiny_ministral(tmp_path / "e", 1)
     codec = {"codec": "flux2_vae", "weights": str(first)}
     text = {"encoder": "ministral", "weights": str(words)}
-    changes = [
+    changes: list[dict[str, Any]] = [
         {},
         {"codec": {**codec, "weights": str(second)}},
         {"codec": {**codec, "precision": "bf16"}},

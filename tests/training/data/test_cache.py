@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -295,7 +296,7 @@ def test_what_was_forgotten_needs_no_features(curated, parsed):
     assert {v for name, v in kept.items() if "encode" in name} == {None, kept["encode_error"]}
 
     cached = Run(parsed({"cache": "encode", "captions": {"without": "unconditional"}}), CPU)
-    weights = {}
+    weights: dict[str, float] = {}
     for given in itertools.islice(cached.source(cached.table).batches(Cursor()), 14):
         for batch in given.micro:
             weights.update(zip(batch.image_ids, batch.weight_B.tolist(), strict=True))
@@ -355,7 +356,9 @@ def test_values_are_read_by_row_groups_within_bounds(curated, parsed, monkeypatc
     monkeypatch.setattr("curation.tables.BULK_GROUP_BYTES", 30_000)
     curated.run(encode=EXACT)
     run = Run(parsed({"cache": "encode"}), CPU)
-    folder = run.caches[id(run.table)].latents.folder
+    latents = run.caches[id(run.table)].latents
+    assert latents is not None
+    folder = latents.folder
     wanted = [(int(run.table.shard[n]), int(run.table.row[n])) for n in (9, 0, 20, 9, 3)]
 
     found = []
@@ -376,7 +379,7 @@ def test_a_cache_that_child_processes_made_is_the_same(curated, parsed, tmp_path
     torch.set_num_threads(1)
     curated.pipeline["stages"]["encode"] = EXACT
     curated.file.write_text(yaml.safe_dump(curated.pipeline), encoding="utf-8")
-    told = []
+    told: list[Any] = []
     summary = open_session(curated.file).run(LocalRunner, runner_name="local", on_event=told.append)
     assert summary.complete, summary.lines()
     assert [event["step"] for event in told if event["event"] == "cost"] == ["encode"]

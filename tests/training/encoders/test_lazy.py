@@ -9,6 +9,8 @@ import torch
 from curation.errors import ConfigError, MissingWeightsError
 from tests.fakes.tiny_encoders import save_tiny_ministral, save_tiny_vae
 from training.encoders.configs import (
+    AnyCodec,
+    AnyTextEncoder,
     BlockDctConfig,
     Flux2Config,
     HashedTokensConfig,
@@ -26,7 +28,8 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("kind", ["embedded", "released"])
 def test_what_is_known_before_loading_is_what_is_loaded(tmp_path, kind):
     """Shapes and identity, from the files alone, are those of the encoder itself."""
-    codec_config, text_config = BlockDctConfig(), HashedTokensConfig(width=32)
+    codec_config: AnyCodec = BlockDctConfig()
+    text_config: AnyTextEncoder = HashedTokensConfig(width=32)
     if kind == "released":
         vae, words = save_tiny_vae(tmp_path / "vae"), save_tiny_ministral(tmp_path / "words")
         codec_config, text_config = (
