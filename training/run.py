@@ -142,6 +142,10 @@ class Run:
             "recipe": recipe,
             "places": {"codec": _fields(self.recipe.codec), "text": _fields(self.recipe.text)},
             "encoders": {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())},
+            "cache": {
+                kind: f"{folder.instance}/{folder.fingerprint}"
+                for kind, folder in self.caches[id(self.table)].folders().items()
+            },
             "null_text": null_to_json(self.null_text),
             "meaning": self.meaning(),
         }

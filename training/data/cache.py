@@ -238,17 +238,19 @@ class Cache:
     latents: CachedLatents | None
     texts: CachedTexts | None
 
+    def folders(self) -> dict[Kind, CacheFolder]:
+        """Return kind -> where it is read from; what is computed is left out."""
+        found: dict[Kind, CacheFolder] = {}
+        if self.latents is not None:
+            found["codec"] = self.latents.folder
+        if self.texts is not None:
+            found["text"] = self.texts.folder
+        return found
+
     def stored(self) -> dict[str, str]:
         """Return kind -> precision of what is not exactly what the encoders give."""
-        found: dict[str, str] = {}
-        kinds: tuple[tuple[Kind, CachedLatents | CachedTexts | None], ...] = (
-            ("codec", self.latents),
-            ("text", self.texts),
-        )
-        for kind, part in kinds:
-            if part is not None and part.folder.precision(kind) != "fp32":
-                found[kind] = part.folder.precision(kind)
-        return found
+        precisions = {str(kind): f.precision(kind) for kind, f in self.folders().items()}
+        return {kind: found for kind, found in precisions.items() if found != "fp32"}
 
 
 def open_cache(

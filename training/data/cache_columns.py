@@ -60,6 +60,9 @@ class CachedColumns:
                 found |= dict(zip(missing, pool.map(self._read_group, missing), strict=True))
         else:
             found |= {key: self._read_group(key) for key in missing}
+        for key in found:
+            if key in self._held:
+                self._held.move_to_end(key)
         for key in missing:
             self._keep(key, found[key])
         return [found[key][within].as_py() for key, (_, within) in zip(keys, groups, strict=True)]

@@ -1,5 +1,7 @@
 """What large columns will take, before they are built."""
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -49,7 +51,7 @@ class BulkyStage(Stage[BulkyConfig]):
         return pa.table(columns, self.writes())
 
 
-REGISTRY = {**STAGES, "bulky": BulkyStage}
+REGISTRY: dict[str, type[Stage[Any]]] = {**STAGES, "bulky": BulkyStage}
 
 
 def session_of(tmp_path, pictures, stages):
@@ -76,7 +78,7 @@ def test_a_cost_is_told_of_rows_that_are_due(tmp_path, pictures):
     """From rows of the stages that it reads; nothing of a stage whose columns are small."""
     session_of(tmp_path, pictures, "luma: {}").run(InlineRunner, runner_name="inline")
     session = session_of(tmp_path, pictures, "luma: {}, bulky: {}")
-    told = []
+    told: list[Any] = []
 
     plan = session.plan(session.create_dataset())
     session.run(InlineRunner, runner_name="inline", on_event=told.append)
@@ -97,7 +99,7 @@ def test_a_cost_is_told_of_rows_that_are_due(tmp_path, pictures):
 
 def test_before_the_source_is_listed_a_row_is_told_of(tmp_path, pictures):
     """Nobody knows how many there will be."""
-    told = []
+    told: list[Any] = []
     session = session_of(tmp_path, pictures, "luma: {}, bulky: {run: {max_bytes: 100}}")
 
     session.run(InlineRunner, runner_name="inline", on_event=told.append)

@@ -126,6 +126,9 @@ def test_a_run_from_a_cache_is_the_run_without_one(curated, parsed, tmp_path):
     ]
     assert states[0]["meaning"] == states[1]["meaning"]
     assert states[0]["null_text"] == states[1]["null_text"]
+    (folder,) = curated.folders()
+    name = f"encode/{folder.name}"
+    assert [state["cache"] for state in states] == [{}, {"codec": name, "text": name}]
 
 
 def test_no_encoder_is_asked_for_what_is_cached(curated, parsed, monkeypatch):
