@@ -15,6 +15,7 @@ from curation.dataset import Dataset
 from curation.spans import check_digests, read_footer, write_span
 from curation.tables import column_digests, file_digests, read_table
 from schemas import dataset as layout
+from schemas.columns import is_bulk
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def compact_group(dataset: Dataset, group: Group) -> str | None:
             try:
                 write_span(path, _tables(dataset, group))
                 _check(group, path)
-            except _DifferentSchemaError as error:
+            except _UnfitError as error:
                 return str(error)
             except FileNotFoundError:
                 return _CHANGED
@@ -114,8 +115,8 @@ def compact_group(dataset: Dataset, group: Group) -> str | None:
 _CHANGED = "changed meanwhile; run the same command again"
 
 
-class _DifferentSchemaError(Exception):
-    """The files of a group cannot share one schema."""
+class _UnfitError(Exception):
+    """The files of a group are not for one file."""
 
 
 def _tables(dataset: Dataset, group: Group) -> Iterator[tuple[int, pa.Table, dict[str, str]]]:
@@ -123,9 +124,12 @@ def _tables(dataset: Dataset, group: Group) -> Iterator[tuple[int, pa.Table, dic
     for shard, file in zip(layout.group_shards(group.number), group.files, strict=True):
         table = read_table(dataset.store, file)
         schema = schema or table.schema
+        if any(is_bulk(field) for field in schema):
+            message = "holds large values that are read row by row; stays as it is"
+            raise _UnfitError(message)
         if not table.schema.equals(schema, check_metadata=True):
             message = f"columns are described otherwise from shard {shard} on; stays as it is"
-            raise _DifferentSchemaError(message)
+            raise _UnfitError(message)
         yield shard, table, file_digests(dataset.store, file)
 
 

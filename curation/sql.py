@@ -32,7 +32,7 @@ from curation.pipeline.relation import read_facts
 from curation.snapshot.manifest import SnapshotManifest
 from curation.snapshot.read import list_snapshots
 from schemas import dataset as layout
-from schemas.columns import IDENTITY, column, table
+from schemas.columns import IDENTITY, column, is_bulk, table
 from schemas.decisions import DECISIONS
 from schemas.images import IMAGES
 
@@ -197,7 +197,8 @@ def _instance_table(
         files = dataset.files.files(folder, shards)
         missing = len(set(dataset.image_shards()) - set(shards))
         note = f"{len(shards)} shards" + (f", {missing} missing" if missing else "")
-    return Table(name, f"stage {instance.stage_type.name}; {note}", schema, _parts(files))
+    shown = pa.schema([field for field in schema if not is_bulk(field)], schema.metadata)
+    return Table(name, f"stage {instance.stage_type.name}; {note}", shown, _parts(files))
 
 
 def _relation_files(

@@ -11,9 +11,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.storage import Store
+from schemas.columns import is_bulk
 
 IMAGE_ROW_GROUP = 64
 """Rows in a row group of a table with image bytes: what one read of a slice fetches."""
+
+BULK_GROUP_BYTES = 1 << 20
+"""What a row group holds of the largest bulk column, about: what one read of a row fetches."""
 
 BYTES = "image_bytes"
 """The column of original files: never compressed again, never digested, without statistics."""
@@ -25,13 +29,16 @@ DIGESTS = b"longtail.digests"
 def to_parquet(table: pa.Table) -> memoryview:
     """Encode `table`: zstd, image bytes uncompressed in small row groups, identifiers as UUID.
 
+    A table with columns that their schema calls bulk is not compressed at all, and has row groups
+    of about `BULK_GROUP_BYTES` of the largest of them.
+
     The footer keeps a digest of every column but `image_bytes`, so that readers can tell whether
     values changed without reading them.
     """
     digests = column_digests(table)
     metadata = {**(table.schema.metadata or {}), DIGESTS: json.dumps(digests, sort_keys=True)}
     table = to_disk(table.combine_chunks()).replace_schema_metadata(metadata)
-    size = IMAGE_ROW_GROUP if BYTES in table.column_names else max(len(table), 1)
+    size = _group_rows(table)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, row_group_size=size, **parquet_options(table.schema))
     return memoryview(sink.getvalue())  # without another copy of a shard's images
@@ -39,6 +46,10 @@ def to_parquet(table: pa.Table) -> memoryview:
 
 def parquet_options(schema: pa.Schema) -> dict[str, Any]:
     """Return how the columns of a table are encoded, as `pq.ParquetWriter` takes it."""
+    if any(is_bulk(field) for field in schema):
+        # A row group may be a single row: nothing repeats in it, and its footer shall be small.
+        plain: dict[str, Any] = {"compression": "NONE", "use_dictionary": False}
+        return {**plain, "write_statistics": False, "store_schema": True}
     own = [field for field in schema if field.name != BYTES]
     leaves = [leaf for field in own for leaf in _leaves(field.name, field.type)]
     compression = dict.fromkeys(leaves, "ZSTD")
@@ -50,6 +61,15 @@ def parquet_options(schema: pa.Schema) -> dict[str, Any]:
         "write_statistics": leaves,
         "store_schema": True,
     }
+
+
+def _group_rows(table: pa.Table) -> int:
+    """Return the rows of a row group."""
+    bulk = [int(table[field.name].nbytes) for field in table.schema if is_bulk(field)]
+    if bulk:
+        mean = max(bulk) // max(len(table), 1)
+        return max(1, min(IMAGE_ROW_GROUP, BULK_GROUP_BYTES // max(mean, 1)))
+    return IMAGE_ROW_GROUP if BYTES in table.column_names else max(len(table), 1)
 
 
 def write_table(store: Store, name: str, table: pa.Table) -> None:

@@ -19,6 +19,7 @@ def column(
     unit: str = "",
     version: int = 1,
     logical: str = "",
+    bulk: bool = False,
 ) -> pa.Field:
     """Describe one column; the description travels in the Parquet footer.
 
@@ -30,12 +31,16 @@ def column(
         version: Raised whenever the same input may give another value. It enters the fingerprint of
             the stage that writes the column and of every stage that reads it.
         logical: `uuid` for 16-byte identifiers stored as Parquet UUIDs.
+        bulk: The values are large, do not compress, and are read a row at a time: the file has
+            small row groups, and SQL does not show the column.
     """
     metadata = {"doc": doc, "version": str(version)}
     if unit:
         metadata["unit"] = unit
     if logical:
         metadata["logical"] = logical
+    if bulk:
+        metadata["storage"] = "bulk"
     return pa.field(name, type, nullable=True, metadata=metadata)
 
 
@@ -47,6 +52,11 @@ def table(name: str, *columns: pa.Field) -> pa.Schema:
 def column_version(field: pa.Field) -> int:
     """Return the version that `column` recorded, 1 where none was."""
     return int((field.metadata or {}).get(b"version", b"1"))
+
+
+def is_bulk(field: pa.Field) -> bool:
+    """Say whether `column` described the values as bulk."""
+    return (field.metadata or {}).get(b"storage") == b"bulk"
 
 
 SHARD = column("shard", pa.int32(), "Number of the image shard that holds this row.")

@@ -47,6 +47,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "unseen": ErrorCode(True, "the model did not receive the image"),
     # Another column.
     "missing_input": ErrorCode(False, "{column} is null"),
+    "not_selected": ErrorCode(False, "the stage's where leaves it out"),
     "nonfinite": ErrorCode(False, "{column} came out as NaN or infinity"),
     # Passing troubles: `--retry-transient` tries these again.
     "timeout": ErrorCode(True, "no answer within {seconds} s"),

@@ -12,6 +12,7 @@ from stages.caption.stage import CaptionStage
 from stages.categorize.stage import CategorizeStage
 from stages.dedup.stage import DedupStage
 from stages.embed.stage import EmbedStage
+from stages.encode.stage import EncodeStage
 from stages.inspect.stage import InspectStage
 from stages.ocr.stage import OcrStage
 from stages.thumbnail.stage import ThumbnailStage
@@ -23,6 +24,7 @@ STAGES: dict[str, type[Stage[Any]]] = {
     "categorize": CategorizeStage,
     "dedup": DedupStage,
     "embed": EmbedStage,
+    "encode": EncodeStage,
     "inspect": InspectStage,
     "ocr": OcrStage,
     "thumbnail": ThumbnailStage,

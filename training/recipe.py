@@ -11,6 +11,7 @@ from curation.errors import ConfigError
 from curation.urls import check_values
 from training.boards import JournalConfig
 from training.compute import ComputeConfig
+from training.data.cache_folders import CacheConfig
 from training.data.captions import CaptionConfig
 from training.data.plan import BatchConfig
 from training.data.stages import StageConfig
@@ -35,7 +36,9 @@ class DataConfig(Config):
         flip: Mirror half of the visits. Not for images with text.
         loss_weight: `none`, or `snapshot` for the weights that the snapshot gives.
         domains: Glob over category paths -> domain; `default` for the others.
-        cache_bytes: Decoded images that are kept in memory.
+        cache_bytes: Decoded images, or what was read of a cache, that are kept in memory.
+        cache: Instance of the stage `encode` whose latents and text features are read; or
+            `{instances: [...], on_miss: refuse | encode}`. Null to encode on the fly.
         stages: Parts of the run with pictures of one size each; none for one size all along.
     """
 
@@ -47,6 +50,7 @@ class DataConfig(Config):
     loss_weight: Literal["none", "snapshot"] = "none"
     domains: dict[str, str] = {}
     cache_bytes: int = Field(default=1 << 30, ge=0)
+    cache: CacheConfig | None = None
     stages: tuple[StageConfig, ...] = ()
 
     @model_validator(mode="after")
@@ -68,6 +72,7 @@ class DataConfig(Config):
                 update={
                     "batch": stage.batch or self.batch,
                     "micro_size": stage.micro_size or self.micro_size,
+                    "cache": stage.cache or self.cache,
                 }
             )
             for stage in given

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from curation.config import Config, validate
 from curation.dataset import Dataset
@@ -19,13 +20,17 @@ from curation.snapshot.read import find_snapshot
 from training.boards import make_boards
 from training.checkpoint import Checkpoints
 from training.data.buckets import scaled_buckets
+from training.data.cache import Cache, open_cache
+from training.data.captions import CaptionConfig
+from training.data.features import null_features
 from training.data.images import ImageReader
 from training.data.plan import Cursor
 from training.data.source import SnapshotSource, domain_of
 from training.data.stages import StagedSource, is_same_so_far
 from training.data.table import TrainingTable, read_training_table
-from training.encoders.latents import LatentCodec, make_codec
-from training.encoders.texts import TextEncoder, make_text_encoder
+from training.encoders.latents import LatentCodec
+from training.encoders.lazy import LazyCodec, LazyTextEncoder
+from training.encoders.texts import TextEncoder
 from training.evaluate import Evaluation
 from training.figures import Meter
 from training.flops import TERA, model_flops, published_peak, trained_share
@@ -34,6 +39,7 @@ from training.journal import Journal
 from training.loop import Loop
 from training.making import make_model
 from training.model import Dit
+from training.null_text import null_to_json
 from training.objectives import OBJECTIVES
 from training.optimizers import check_ranks
 from training.ranks import rank, world_size
@@ -59,9 +65,14 @@ class Run:
         self.table = read_training_table(self.dataset, self.snapshot, "train")
         self.table.check(recipe.data.captions)
         self.held_out = read_training_table(self.dataset, self.snapshot, "validation")
-        self.codec: LatentCodec = make_codec(recipe.codec)
-        self.texts: TextEncoder = make_text_encoder(recipe.text)
+        self.codec: LatentCodec = LazyCodec(recipe.codec)
+        self.texts: TextEncoder = LazyTextEncoder(recipe.text)
         self.stages = recipe.data.resolved_stages()
+        numbers = range(len(self.stages))
+        self.caches = {
+            held_out: [self._cache(number, held_out=held_out) for number in numbers]
+            for held_out in (False, True)
+        }
         self.buckets = [scaled_buckets(s.edge_px, self.codec.stride) for s in self.stages]
         self.checkpoints = Checkpoints(recipe.output, recipe.loop.keep_last)
         weights = recipe.model.weights
@@ -80,6 +91,34 @@ class Run:
             is_restored=is_restored,
         )
 
+    def _captions(self, *, held_out: bool) -> CaptionConfig:
+        captions = self.recipe.data.captions
+        if held_out:
+            captions = captions.model_copy(update={"dropout": 0.0, "without": "unconditional"})
+        return captions
+
+    def _cache(self, stage: int, *, held_out: bool) -> Cache:
+        """Find what `encode` made of a split; nothing where no image of it is looked at."""
+        recipe = self.recipe
+        table, staged = self.held_out if held_out else self.table, self.stages[stage]
+        if staged.cache is None or (held_out and not (recipe.evaluation.images and len(table))):
+            return Cache(None, None)
+        return open_cache(
+            staged.cache,
+            table,
+            self.codec,
+            self.texts,
+            edge_px=staged.edge_px,
+            flip=recipe.data.flip and not held_out,
+            captions=self._captions(held_out=held_out),
+            cache_bytes=recipe.data.cache_bytes,
+        )
+
+    @property
+    def null_text(self) -> Tensor:
+        """Features of the empty text, as batches have them."""
+        return null_features(self.caches[False][0], self.texts, self.device)
+
     def staged_source(self) -> StagedSource:
         """Make the batches of the whole run."""
         return StagedSource(self.stages, lambda stage: self.source(self.table, stage=stage))
@@ -95,9 +134,7 @@ class Run:
         staged, buckets = self.stages[stage], self.buckets[stage]
         assert staged.batch is not None
         assert staged.micro_size is not None
-        captions = data.captions
-        if held_out:
-            captions = captions.model_copy(update={"dropout": 0.0, "without": "unconditional"})
+        captions = self._captions(held_out=held_out)
         tokens = [w * h // self.codec.stride**2 for w, h in buckets]
         return SnapshotSource(
             table,
@@ -115,6 +152,7 @@ class Run:
             micro_size=staged.micro_size,
             flip=data.flip and not held_out,
             use_weights=data.loss_weight == "snapshot" and not held_out,
+            cache=self.caches[held_out][stage],
         )
 
     def pictures(self, table: TrainingTable, positions: Sequence[int]) -> NDArray[np.uint8]:
@@ -151,6 +189,11 @@ class Run:
             if self.start is None
             else {"reference": self.start.reference, "digest": self.start.digest},
             "encoders": {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())},
+            "cache": {
+                kind: f"{folder.instance}/{folder.fingerprint}"
+                for kind, folder in self.caches[False][0].folders().items()
+            },
+            "null_text": null_to_json(self.null_text),
             "meaning": self.meaning(),
         }
 
@@ -161,11 +204,15 @@ class Run:
             recipe.pop(name, None)
         for name in ("steps", "checkpoint_every", "keep_last", "log_every", "spike", "prefetch"):
             recipe["loop"].pop(name)
-        for name in ("edge_px", "batch", "micro_size", "stages", "cache_bytes"):
+        for name in ("edge_px", "batch", "micro_size", "stages", "cache", "cache_bytes"):
             recipe["data"].pop(name)  # `_start` looks at the stages that have begun
         for name in ("activation_checkpointing", "compile"):
             recipe["compute"].pop(name)
         recipe["model"].pop("last")  # the digest of the weights says which were taken
+        # Where features come from is no matter; that they are rounded, or some of them, is.
+        cache = self.recipe.data.cache
+        if cache is not None and (stored := self.caches[False][0].stored()):
+            recipe["data"]["cache"] = {"stored": stored, "on_miss": cache.on_miss}
         encoders = {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())}
         weights = None if self.start is None else self.start.digest
         told = {"recipe": recipe, "encoders": encoders, "snapshot": self.snapshot}

@@ -14,6 +14,7 @@ from training.encoders.latents import LatentCodec, make_codec
 from training.encoders.texts import TextEncoder, make_text_encoder
 from training.lora import add_adapter
 from training.model import Dit, on_meta
+from training.null_text import check_null
 from training.recipe import Recipe
 from training.sharding import give_memory
 from training.start import choose_kind, find_start
@@ -70,6 +71,7 @@ def load_trained(
     if found != state["encoders"]:
         message = f"{url}: trained with encoders {state['encoders']}, found {found}"
         raise UsageError(message)
+    check_null(state.get("null_text"), texts.encode([""], torch.device(device))[0], url)
     chosen = choose_kind(url, state, weights)
     model = on_meta(recipe.model, codec.channels, texts.width)
     if recipe.model.lora is None:

@@ -89,7 +89,7 @@ def pace(began: tuple[float, int] | None, now: tuple[float, int], total: int | N
 
 
 def print_trouble(event: Mapping[str, Any], write: Any = None) -> None:
-    """Print charges, hindrances and stalls, and nothing else."""
+    """Print what large columns will take, charges, hindrances and stalls, and nothing else."""
     line = None
     if event["event"] == "charge":
         end = "given up" if event["given_up"] else "will be tried again"
@@ -97,6 +97,8 @@ def print_trouble(event: Mapping[str, Any], write: Any = None) -> None:
             f"{event['step']}, {event['task']}: try {event['try']} failed, {end}: {event['code']}: "
         )
         line += event["text"]
+    elif event["event"] == "cost":
+        line = event["text"]
     elif event["event"] == "hindrance":
         line = f"{event['task']} goes back without a charge: {event['text']}"
     elif event["event"] == "stalled":

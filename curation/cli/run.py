@@ -18,6 +18,7 @@ def plan(pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
     PIPELINE is a YAML file.
     """
+    from curation.pipeline.costs import cost_line
     from jobs.sessions import plan_pipeline
 
     found, exists = plan_pipeline(pipeline, overrides)
@@ -40,6 +41,9 @@ def plan(pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         for step in content["steps"]
     ]
     print_table(columns, rows, right=("shards", "rows", "given up", "blocked"))
+    for step in found.steps:
+        if step.cost is not None:
+            print_lines([cost_line(step)])
     size = readable_bytes(content["bytes"])
     if exists:
         print_lines([f"{content['tasks']:,} tasks in the next wave, {size} of images to read"])

@@ -48,6 +48,8 @@ class RunSettings(Config):
         resources: What else a worker of that pool holds, as the cluster's nodes name it (Ray's
             custom resources), such as `{scratch_disk: 1}`.
         row_timeout_s: Time that one image may take before its row becomes `timeout`.
+        max_bytes: A run is refused that would put more than this on disk for the instance, as far
+            as files are listed; for stages with large columns, whose size is estimated.
     """
 
     cpus: float | None = Field(default=None, gt=0)
@@ -60,6 +62,7 @@ class RunSettings(Config):
     runtime_env: dict[str, Any] | None = None
     resources: dict[str, Amount] = {}
     row_timeout_s: float = Field(default=60.0, gt=0)
+    max_bytes: int | None = Field(default=None, ge=0)
 
     @field_validator("replicas")
     @classmethod

@@ -274,7 +274,7 @@ def _running(draft: _Draft, device: Device) -> tuple[Resources, Execution]:
 def _resources(draft: _Draft, device: Device) -> Resources:
     """Return what a worker needs: the stage's word, then the backend's, then the user's."""
     stage = draft.make()
-    own = getattr(stage.backend, "resources", None) or stage.resources
+    own = stage.needs
     run = draft.run
     gpus = own.gpus if run.gpus is None else run.gpus
     chosen = device if run.device == "auto" else run.device

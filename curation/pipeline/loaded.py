@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation.pipeline.instances import Instance
-from curation.pipeline.stage import Resources, Stage
+from curation.pipeline.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -52,5 +52,4 @@ class LoadedStages:
 
 
 def _takes_threads(stage: Stage[Any]) -> bool:
-    own: Resources = getattr(stage.backend, "resources", None) or stage.resources
-    return own.shards_in_flight > 1
+    return stage.needs.shards_in_flight > 1

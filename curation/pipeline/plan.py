@@ -9,6 +9,7 @@ plans again.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from curation.pipeline.stage import Cost
 from curation.pipeline.tasks import Task
 
 State = Literal["done", "due", "after fit", "after shards", "blocked"]
@@ -27,6 +28,7 @@ class StepPlan:
         num_rows: Rows in them.
         quarantined: Shards that were given up.
         blocked: Shards that wait for something given up.
+        cost: What it will put on disk for a row; null where that is little, or was not asked.
     """
 
     instance: str
@@ -37,6 +39,32 @@ class StepPlan:
     num_rows: int = 0
     quarantined: tuple[int, ...] = ()
     blocked: tuple[int, ...] = ()
+    cost: Cost | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """What it will put on disk, about; 0 where there is no cost."""
+        return 0 if self.cost is None else self.num_rows * self.cost.row_bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--json` says of it; the cost where there is one."""
+        told: dict[str, Any] = {
+            "instance": self.instance,
+            "fingerprint": self.fingerprint,
+            "state": self.state,
+            "why": self.why,
+            "shards": len(self.shards),
+            "rows": self.num_rows,
+            "quarantined": list(self.quarantined),
+            "blocked": list(self.blocked),
+        }
+        if self.cost is not None:
+            told["cost"] = {
+                "bytes": self.num_bytes,
+                "row_bytes": self.cost.row_bytes,
+                "what": self.cost.what,
+            }
+        return told
 
 
 @dataclass(frozen=True)
@@ -71,17 +99,5 @@ class Plan:
             "wave": self.wave,
             "tasks": len(self.tasks),
             "bytes": self.num_bytes,
-            "steps": [
-                {
-                    "instance": s.instance,
-                    "fingerprint": s.fingerprint,
-                    "state": s.state,
-                    "why": s.why,
-                    "shards": len(s.shards),
-                    "rows": s.num_rows,
-                    "quarantined": list(s.quarantined),
-                    "blocked": list(s.blocked),
-                }
-                for s in self.steps
-            ],
+            "steps": [step.to_json() for step in self.steps],
         }

@@ -11,6 +11,7 @@ from curation.ingest.config import SourceConfig
 from curation.ingest.load import check_references
 from curation.pipeline import retry
 from curation.pipeline.config import PipelineConfig, check_memory
+from curation.pipeline.costs import check_costs, cost_line, has_costs, with_costs
 from curation.pipeline.facts import Learnt
 from curation.pipeline.fit import check_artifact, find_pin
 from curation.pipeline.instances import Instance, Registry, resolve
@@ -59,7 +60,8 @@ class Session:
         """
         instances = self.instances(dataset)
         self._check(dataset, instances)
-        return Planner(dataset, self.config, instances).plan()
+        plan = Planner(dataset, self.config, instances).plan()
+        return with_costs(dataset, instances, plan) if has_costs(instances) else plan
 
     def create_dataset(self) -> Dataset:
         """Open the dataset, or make it."""
@@ -122,6 +124,7 @@ class Session:
             self._forgive(dataset)
         if retry_transient:
             retry.retry_transient(dataset, self.source, self.instances(dataset))
+        self._tell_costs(dataset, on_event)
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
         summary = RunSummary(run_id, self.config.name, runner_name, complete=False)
         waves = Waves(self, dataset, make_runner, summary, workers, on_event)
@@ -159,6 +162,22 @@ class Session:
         for instance in instances:
             if instance.artifact is not None:
                 check_artifact(dataset, instance.name, instance.artifact)
+
+    def _tell_costs(self, dataset: Dataset, on_event: Callable[[Event], None]) -> None:
+        """Say what large columns will take, before anything starts.
+
+        Raises:
+            ResourceError: It is more than the instance's `run.max_bytes`.
+        """
+        instances = self.instances(dataset)
+        if not has_costs(instances):
+            return
+        plan = with_costs(dataset, instances, Planner(dataset, self.config, instances).plan())
+        for step in plan.steps:
+            if step.cost is not None:
+                text = cost_line(step)
+                on_event({"event": "cost", "step": step.instance, "text": text})
+        check_costs(plan, instances)
 
     def _forgive(self, dataset: Dataset) -> None:
         forgive(dataset, paths.IMAGES, INGEST_FINGERPRINT)

@@ -91,6 +91,19 @@ class Finding:
     advice: str = ""
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a stage will put on disk, about.
+
+    Attributes:
+        row_bytes: Bytes for one row, on average over those that it is given.
+        what: What they are, and what is not known of them yet, in a line.
+    """
+
+    row_bytes: int
+    what: str
+
+
 @dataclass
 class Shard:
     """Some consecutive rows of one image shard, as a stage sees them.
@@ -211,6 +224,12 @@ class Stage(ABC, Generic[C]):
             return None
         return self.backends[getattr(self.config, self.backend_key)]
 
+    @property
+    def needs(self) -> Resources:
+        """What a worker needs as configured: the backend's word, else the stage's."""
+        found: Resources = getattr(self.backend, "resources", None) or self.resources
+        return found
+
     @abstractmethod
     def reads(self) -> tuple[str, ...]:
         """Return the logical names of the columns that this configured stage reads."""
@@ -278,6 +297,21 @@ class Stage(ABC, Generic[C]):
         seconds, and raises nothing for what is absent or refuses: that is a finding.
         """
         return ()
+
+    def cost_reads(self) -> tuple[str, ...] | None:
+        """Return those of `reads` that `cost` looks at; null for a stage whose columns are small.
+
+        What a stage with `cost_reads` will put on disk is said before it is built.
+        """
+        return None
+
+    def cost(self, sample: pa.Table) -> Cost:
+        """Estimate what the stage will put on disk; called before anything is run.
+
+        Args:
+            sample: Some rows of `cost_reads`, by logical name; none where they are not there yet.
+        """
+        raise NotImplementedError(self.name)
 
     def setup(self) -> None:
         """Load what `process` needs; called once in the process that runs the stage."""

@@ -28,6 +28,6 @@ Frames after the first, gamma and chromaticity chunks, and thumbnails are ignore
 
 from curation.pixels.geometry import as_pillow, fit
 from curation.pixels.pyramid import views
-from curation.pixels.spec import VERSION, Header, PixelSpec, View
+from curation.pixels.spec import VERSION, Header, PixelSpec, View, nearest_box
 
-__all__ = ["VERSION", "Header", "PixelSpec", "View", "as_pillow", "fit", "views"]
+__all__ = ["VERSION", "Header", "PixelSpec", "View", "as_pillow", "fit", "nearest_box", "views"]

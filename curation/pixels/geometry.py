@@ -171,6 +171,7 @@ def fit(pixels: NDArray[np.uint8], spec: PixelSpec) -> NDArray[np.uint8]:
         spec: What is asked for; its background and limit do not matter here.
     """
     height, width = pixels.shape[:2]
+    spec = spec.boxed(width, height)
     power = num_halvings(spec, width, height)
     for _ in range(power):
         pixels = halve(pixels)

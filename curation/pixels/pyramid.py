@@ -52,7 +52,11 @@ def _decode_for(source: Source, specs: Sequence[PixelSpec]) -> dict[PixelSpec, V
     groups: dict[int, list[PixelSpec]] = {}
     for spec in specs:
         power = source.scale_power
-        fits = all(num_halvings(s, *source.facts.size) >= power for s in (spec, spec.lying()))
+        width, height = source.facts.size
+        # Which way is up is not known before the file is decoded.
+        possible = (spec.boxed(width, height), spec.boxed(height, width))
+        seen = [turned for s in possible for turned in (s, s.lying())]
+        fits = all(num_halvings(s, width, height) >= power for s in seen)
         groups.setdefault(power if fits else 0, []).append(spec)
     for power, group in groups.items():
         found.update(_Pyramid(source, power).views(group))
@@ -73,7 +77,10 @@ class _Pyramid:
         """Make the views of all `specs`, the least halved first."""
         found: dict[PixelSpec, View] = {}
         size = self._source.facts.size
-        seen = {spec: spec if self._decoded.due <= 4 else spec.lying() for spec in specs}
+        is_turned = self._decoded.due > 4
+        upright = size[::-1] if is_turned else size
+        shown = {spec: spec.boxed(*upright) for spec in specs}
+        seen = {spec: s.lying() if is_turned else s for spec, s in shown.items()}
         for spec in sorted(specs, key=lambda s: num_halvings(seen[s], *size)):
             self._halve_to(num_halvings(seen[spec], *size))
             colors, profile = self._in_srgb(spec.background)

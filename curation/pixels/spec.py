@@ -1,5 +1,6 @@
 """What a stage asks to see, and what it gets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -14,6 +15,9 @@ VERSION = 1
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 
+Size = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+"""Width and height in pixels, or in proportion."""
+
 Fit = Literal["inside", "cover", "crop", "squash", "full"]
 Filter = Literal["linear", "box", "bilinear", "bicubic", "lanczos"]
 
@@ -25,6 +29,10 @@ class PixelSpec(Config):
         size_px: The edge that `fit` speaks of.
         height_px: Height of a view that is no square, `size_px` being its width; for `cover` and
             `squash` only, null for a square.
+        boxes: For images of many proportions: (proportions, size of the view), of which the one
+            nearest in proportions to the upright image counts; `size_px` is then the longest edge
+            among them. Where every box has one that is its lying counterpart, the view is exactly
+            that of a specification that states its size alone.
         fit: `inside`: the longer edge becomes `size_px`, nothing is enlarged. `cover`: the image
             is brought to the smallest size that covers the view, whose middle is cut out. `crop`:
             a square `cover` in whole pixels of the scaled image, from at least twice the size, as
@@ -41,6 +49,9 @@ class PixelSpec(Config):
     size_px: int = Field(default=256, ge=1, le=8192)
     # Left out where it is null, so that squares keep the fingerprints that they had before it came.
     height_px: int | None = Field(default=None, ge=1, le=8192, exclude_if=lambda v: v is None)
+    boxes: tuple[tuple[Size, Size], ...] | None = Field(
+        default=None, exclude_if=lambda v: v is None
+    )
     fit: Fit = "inside"
     filter: Filter = "bicubic"
     background: tuple[Channel, Channel, Channel] = (255, 255, 255)
@@ -51,6 +62,11 @@ class PixelSpec(Config):
         if self.height_px is not None and self.fit not in {"cover", "squash"}:
             message = f"height_px: {self.fit} has one edge; only cover and squash have a height"
             raise ValueError(message)
+        if self.boxes is not None:
+            longest = max((edge for _, size in self.boxes for edge in size), default=0)
+            if self.fit not in {"cover", "squash"} or self.height_px or longest != self.size_px:
+                message = "boxes: for cover and squash, with size_px the longest edge among them"
+                raise ValueError(message)
         return self
 
     @property
@@ -58,11 +74,33 @@ class PixelSpec(Config):
         """Width and height of a `cover` or `squash` view."""
         return self.size_px, self.size_px if self.height_px is None else self.height_px
 
+    def boxed(self, width: int, height: int) -> "PixelSpec":
+        """Return the specification for an upright image of this size, which has no `boxes`."""
+        if self.boxes is None:
+            return self
+        across, down = self.boxes[nearest_box([wanted for wanted, _ in self.boxes], width, height)][
+            1
+        ]
+        return self.model_copy(update={"size_px": across, "height_px": down, "boxes": None})
+
     def lying(self) -> "PixelSpec":
         """Return what must be cut from an image that is turned by a quarter afterwards."""
         if self.height_px is None:
             return self
         return self.model_copy(update={"size_px": self.height_px, "height_px": self.size_px})
+
+
+def nearest_box(proportions: Sequence[Size], width: int, height: int) -> int:
+    """Return the position of the proportions that are nearest to those of an image.
+
+    Near is the ratio of the two ratios, the larger over the smaller; of equals the earlier wins.
+    Divisions of whole numbers are correctly rounded, so every machine agrees.
+    """
+    distances = []
+    for across, down in proportions:
+        wide, tall = width * down, height * across
+        distances.append(max(wide, tall) / min(wide, tall))
+    return distances.index(min(distances))
 
 
 @dataclass(frozen=True)

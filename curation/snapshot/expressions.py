@@ -63,13 +63,13 @@ class Expression:
     columns: frozenset[str]
 
 
-def parse_expression(name: str, text: str, known: Collection[str], where: str) -> Expression:
+def parse_expression(name: str, text: str, known: Collection[str] | None, where: str) -> Expression:
     """Check one expression.
 
     Args:
         name: Its name.
         text: SQL.
-        known: The columns that it may read.
+        known: The columns that it may read; null for any, where its reader refuses others.
         where: The path that errors begin with, for example `snapshot.where.size`.
 
     Raises:
@@ -82,7 +82,7 @@ def parse_expression(name: str, text: str, known: Collection[str], where: str) -
     except QueryError as error:
         message = f"{where}: {error}; expected one SQL expression, such as inspect_width >= 512"
         raise SnapshotError(message) from error
-    checker = _Checker(where, frozenset(known))
+    checker = _Checker(where, None if known is None else frozenset(known))
     checker.check(_only_value(tree, where), frozenset())
     return Expression(name, sql, frozenset(checker.columns))
 
@@ -137,7 +137,7 @@ def _is_plain(node: Mapping[str, Any]) -> bool:
 class _Checker:
     """Walks a tree, refuses what is not allowed, and collects columns."""
 
-    def __init__(self, where: str, known: frozenset[str]) -> None:
+    def __init__(self, where: str, known: frozenset[str] | None) -> None:
         self.where = where
         self.known = known
         self.columns: set[str] = set()
@@ -172,7 +172,7 @@ class _Checker:
         name = names[0].lower()
         if name in bound:
             return
-        if name not in self.known:
+        if self.known is not None and name not in self.known:
             hint = nearest(name, sorted(self.known))
             message = f"{self.where}: there is no column {'.'.join(names)}{hint}"
             raise SnapshotError(message)

@@ -405,3 +405,20 @@ def test_a_local_file_is_created_in_a_store_like_bytes(tmp_path):
         assert not store.create("a/b", tmp_path / "here")
         assert store.read("a/b") == b"x" * 100
         assert store.files("") == ["a/b"]
+
+
+def test_large_values_stay_in_files_of_their_own(dataset):
+    """A span has one row group a shard, and what is read row by row would be read whole."""
+    before = stage_files(dataset)
+    for name in before:
+        if name.endswith(".parquet"):
+            table = read_table(dataset.store, name)
+            described = {**table.schema.field(3).metadata, b"storage": b"bulk"}
+            field = table.schema.field(3).with_metadata(described)
+            write_table(dataset.store, name, table.set_column(3, field, table.column(3)))
+
+    left = compact(dataset)
+
+    assert left
+    assert set(left) == {"holds large values that are read row by row; stays as it is"}
+    assert set(stage_files(dataset)) == set(before)

@@ -223,3 +223,37 @@ def test_of_two_creations_the_first_stands(store):
 
     assert not create_table(store, "a.parquet", things().slice(0, 1))
     assert store.read("a.parquet") == first
+
+
+BULKY = table(
+    "features",
+    *IDENTITY,
+    column("latent", pa.large_binary(), "Large.", bulk=True),
+    column("features", pa.list_(pa.field("element", pa.large_binary())), "Several.", bulk=True),
+    column("tokens", pa.int32(), "Small."),
+)
+
+
+def test_bulk_columns_are_read_a_row_group_at_a_time(store):
+    """A group holds about a megabyte of the largest of them, uncompressed; digests are kept."""
+    values = [bytes([n]) * 300_000 for n in range(4)] * 3
+    columns = [
+        pa.array([0] * 12, pa.int32()),
+        pa.array(range(12), pa.int32()),
+        pa.array(IDS * 3, pa.binary(16)),
+        pa.array(values, pa.large_binary()),
+        pa.array([[value[:10], b""] for value in values], BULKY.field("features").type),
+        pa.array(range(12), pa.int32()),
+    ]
+    written = pa.Table.from_arrays(columns, schema=BULKY)
+
+    write_table(store, "bulk.parquet", written)
+
+    with store.open("bulk.parquet") as file:
+        footer = pq.ParquetFile(file).metadata
+        assert [footer.row_group(n).num_rows for n in range(4)] == [3, 3, 3, 3]
+        assert footer.row_group(0).column(3).compression == "UNCOMPRESSED"
+        assert footer.row_group(0).column(3).statistics is None
+        third = from_parquet(file, ["latent", "features"], [2])
+    assert third.equals(written.select(["latent", "features"]).slice(6, 3))
+    assert set(file_digests(store, "bulk.parquet")) == set(BULKY.names)

@@ -13,6 +13,9 @@ PLAUSIBLE: Mapping[str, Any] = {
     "resize_mode": "squash",
     "interpolation": "bicubic",
     "architecture": digest("architecture"),
+    "channels": 128,
+    "stride": 16,
+    "width": 3072,
 }
 """Beside the digests, the facts by which the stages of the registry plan; one may use any of them.
 

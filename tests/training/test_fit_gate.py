@@ -9,6 +9,7 @@ from torch import nn
 from curation.errors import UsageError
 from tests.fakes.toys import make_batch
 from training.fit_gate import fit_gate
+from training.objectives.committee import Gate
 
 
 class Knows(nn.Module):
@@ -48,9 +49,10 @@ def test_each_domain_and_level_gets_the_teacher_that_denoises_it_best():
 
     fit = fit_gate(teachers, [batch], [0, 0.5, 1], ["art", "text"])
 
-    rows = {domain: gate.rows("dm") for domain, gate in fit.gate.domains.items()}
-    assert rows["art"] == ((1, 0, 0), (1, 0, 0))
-    assert rows["text"] == ((0, 0, 1), (0, 1, 0))
+    gate = Gate(fit.gate)
+    taus = torch.tensor([0.3, 0.7])
+    assert gate.weights("dm", taus, ["art", "art"]).tolist() == [[1, 0, 0], [1, 0, 0]]
+    assert gate.weights("ca", taus, ["text", "text"]).tolist() == [[0, 0, 1], [0, 1, 0]]
     best, other = fit.error_DPK[0, 0, :2].tolist()
     assert best < 1e-6 < other
     assert fit.count_DP.tolist() == [[2, 2], [2, 2], [0, 0]]

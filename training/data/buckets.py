@@ -1,34 +1,5 @@
 """Aspect buckets: the sizes in which images are trained on."""
 
-import math
-from collections.abc import Sequence
+from training.encoders.sizes import GRID_PX, REFERENCE_EDGE_PX, scaled_buckets
 
-from curation.snapshot.config import ERNIE_IMAGE_BUCKETS, Bucket
-
-REFERENCE_EDGE_PX = 1024
-"""The released sizes have about the area of a square of this edge."""
-
-GRID_PX = 16
-
-
-def scaled_buckets(
-    edge_px: int, stride: int, buckets: Sequence[Bucket] = ERNIE_IMAGE_BUCKETS
-) -> tuple[Bucket, ...]:
-    """Return the sizes for another area, one for each of `buckets`.
-
-    Args:
-        edge_px: Edge of the square of the wanted area.
-        stride: The codec's; edges become multiples of it and of 16 px, at least one of them.
-        buckets: Sizes with about the area of 1024 x 1024.
-    """
-    unit = math.lcm(stride, GRID_PX)
-    return tuple(
-        (_rounded(width * edge_px, unit), _rounded(height * edge_px, unit))
-        for width, height in buckets
-    )
-
-
-def _rounded(scaled: int, unit: int) -> int:
-    """Return scaled / 1024 as a multiple of `unit`, the nearest, halves up."""
-    whole = REFERENCE_EDGE_PX * unit
-    return max(1, (2 * scaled + whole) // (2 * whole)) * unit
+__all__ = ["GRID_PX", "REFERENCE_EDGE_PX", "scaled_buckets"]

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from curation.dataset import Dataset
 from curation.errors import SnapshotError
 from curation.ingest.load import LOAD_COLUMNS, load_bytes
-from curation.pixels import PixelSpec, views
+from curation.pixels import views
 from curation.snapshot.config import Bucket
 from curation.tables import IMAGE_ROW_GROUP, from_parquet
 from schemas import dataset as paths
 from training.data.table import TrainingTable
+from training.encoders.sizes import bucket_spec
 
 
 class ImageReader:
@@ -37,10 +38,7 @@ class ImageReader:
         cache_bytes: int,
     ) -> None:
         self._table = table
-        self._specs = [
-            PixelSpec(size_px=width, height_px=height, fit="cover", filter="lanczos")
-            for width, height in buckets
-        ]
+        self._specs = [bucket_spec(bucket) for bucket in buckets]
         self._protocols = protocols
         self._cache_bytes = cache_bytes
         self._held_bytes = 0
@@ -50,6 +48,14 @@ class ImageReader:
             zip(table.shard.tolist(), table.row.tolist(), strict=True)
         ):
             self._of_group.setdefault((shard, row // IMAGE_ROW_GROUP), []).append(position)
+
+    def size(self, position: int) -> Bucket:
+        """Return the width and height in which an image is shown."""
+        return self._specs[int(self._table.aspect[position])].box
+
+    def is_forbidden(self, position: int) -> bool:
+        """Say whether a tombstone came after the snapshot."""
+        return bool(self._table.forbidden[position])
 
     def read(self, positions: Sequence[int]) -> list[NDArray[np.uint8]]:
         """Return (height, width, 3) uint8 sRGB for each position.

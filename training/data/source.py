@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from training.data.batch import Batch
+from training.data.cache import Cache, CachedTexts
 from training.data.captions import CaptionConfig, CaptionDraw
+from training.data.features import Features
 from training.data.images import ImageReader
 from training.data.plan import BatchConfig, Cursor, Plan, Visit, micro_parts, share
 from training.data.table import TrainingTable
@@ -48,7 +50,12 @@ class SnapshotSamples:
     """What a plan must know of a training table; see `training.data.plan.Samples`."""
 
     def __init__(
-        self, table: TrainingTable, tokens: Sequence[int], draw: CaptionDraw, texts: TextEncoder
+        self,
+        table: TrainingTable,
+        tokens: Sequence[int],
+        draw: CaptionDraw,
+        texts: TextEncoder,
+        cached: CachedTexts | None = None,
     ) -> None:
         self.image_ids = table.image_ids
         self.repeats = table.repeats
@@ -57,6 +64,7 @@ class SnapshotSamples:
         self._usable = [draw.usable(captions or ()) for captions in table.captions.to_pylist()]
         self._draw = draw
         self._texts = texts
+        self._cached = cached
         self._lengths: dict[str, int] = {}
 
     def text(self, position: int, key: SampleKey) -> str:
@@ -66,9 +74,16 @@ class SnapshotSamples:
     def text_tokens(self, positions: NDArray[np.int64], keys: Sequence[SampleKey]) -> list[int]:
         """Return the tokens of the texts drawn for these visits."""
         drawn = [self.text(int(p), key) for p, key in zip(positions, keys, strict=True)]
-        new = [text for text in dict.fromkeys(drawn) if text not in self._lengths]
-        self._lengths.update(zip(new, self._texts.lengths(new), strict=True))
-        return [self._lengths[text] for text in drawn]
+        found: list[int | None] = [None] * len(drawn)
+        if self._cached is not None:
+            found = self._cached.lengths(positions.tolist(), drawn)
+        counted = [text for text, length in zip(drawn, found, strict=True) if length is None]
+        if new := [text for text in dict.fromkeys(counted) if text not in self._lengths]:
+            self._lengths.update(zip(new, self._texts.lengths(new), strict=True))
+        return [
+            self._lengths[text] if length is None else length
+            for text, length in zip(drawn, found, strict=True)
+        ]
 
 
 class SnapshotSource:
@@ -90,6 +105,7 @@ class SnapshotSource:
         micro_size: Samples of a micro-batch, at most.
         flip: Whether visits are mirrored, half of them.
         use_weights: Whether the snapshot's weights scale the loss.
+        cache: What `encode` made of the images; what it has not is computed.
     """
 
     def __init__(
@@ -110,11 +126,9 @@ class SnapshotSource:
         micro_size: int = 64,
         flip: bool = False,
         use_weights: bool = False,
+        cache: Cache | None = None,
     ) -> None:
         self._table = table
-        self._codec = codec
-        self._texts = texts
-        self._images = images
         self._batch = batch
         self._seed = seed
         self._device = device
@@ -122,8 +136,11 @@ class SnapshotSource:
         self._rank, self._world_size, self._micro_size = rank, world_size, micro_size
         self._flip = flip
         self._use_weights = use_weights
-        self._samples = SnapshotSamples(table, image_tokens, CaptionDraw(captions, seed), texts)
-        self._null = texts.encode([""], device)[0]
+        cache = cache or Cache(None, None)
+        self._features = Features(codec, texts, images, cache, device)
+        draw = CaptionDraw(captions, seed)
+        self._samples = SnapshotSamples(table, image_tokens, draw, texts, cache.texts)
+        self._null = self._features.null_TD
 
     def batches(self, cursor: Cursor) -> Iterator[GlobalBatch]:
         """Yield this rank's part of every global batch after the cursor."""
@@ -155,15 +172,12 @@ class SnapshotSource:
         """Make a micro-batch; an empty one is a sample of the batch that counts nothing."""
         is_empty = not part
         visits = list(part) or [whole[0]]
-        pixels = self._images.read([visit.position for visit in visits])
-        if self._flip:
-            pixels = [
-                shown[:, ::-1] if draw_uniform(self._seed, visit.key, "flip") < 0.5 else shown
-                for shown, visit in zip(pixels, visits, strict=True)
-            ]
-        stacked = torch.from_numpy(np.stack(pixels)).to(self._device)
+        positions = [visit.position for visit in visits]
+        mirrored = [
+            self._flip and draw_uniform(self._seed, visit.key, "flip") < 0.5 for visit in visits
+        ]
         texts = [self._samples.text(visit.position, visit.key) for visit in visits]
-        text_BTD, text_lens_B = pad(self._texts.encode(texts, self._device))
+        text_BTD, text_lens_B = pad(self._features.texts(positions, texts))
         table = self._table
         weights = [
             0.0
@@ -174,7 +188,7 @@ class SnapshotSource:
             for visit in visits
         ]
         return Batch(
-            self._codec.encode(stacked),
+            self._features.latents(positions, mirrored),
             text_BTD,
             text_lens_B,
             self._null,

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from curation.config import Config
 from training.data.batch import Batch
+from training.data.cache_folders import CacheConfig
 from training.data.plan import BatchConfig, Cursor
 from training.data.source import BatchSource, GlobalBatch
 
@@ -30,6 +31,7 @@ class StageConfig(Config):
         edge_px: Edge of the square whose area images have.
         batch: How its global batches are cut; null for `data.batch`.
         micro_size: Samples that a process computes at once; null for `data.micro_size`.
+        cache: Instance of `encode` that has this size; null for `data.cache`.
         shift: Of the noise levels, in place of the objective's `sigma.shift`; null for that. Larger
             pictures need more noise to lose their layout: the root of the ratio of areas is a
             start.
@@ -41,6 +43,7 @@ class StageConfig(Config):
     edge_px: int = Field(ge=16, le=4096)
     batch: BatchConfig | None = None
     micro_size: int | None = Field(default=None, ge=1)
+    cache: CacheConfig | None = None
     shift: float | None = Field(default=None, gt=0)
 
 
@@ -82,11 +85,12 @@ def is_same_so_far(told: Sequence[StageConfig], now: Sequence[StageConfig], curs
     """Say whether a run that was made with `told` up to the cursor may go on with `now`.
 
     What has begun must be the same; the present stage may end elsewhere than it would have, and
-    what comes behind it may change. How many samples are computed at once changes nothing.
+    what comes behind it may change. How many samples are computed at once, and where features
+    come from, is no matter.
     """
 
     def meaning(stage: StageConfig) -> StageConfig:
-        return stage.model_copy(update={"micro_size": None, "batches": None})
+        return stage.model_copy(update={"micro_size": None, "batches": None, "cache": None})
 
     begun = cursor.stage + 1
     if len(now) < begun or [*map(meaning, told[:begun])] != [*map(meaning, now[:begun])]:

@@ -5,15 +5,27 @@ Shape suffixes: B batch, C latent channels, H W latent rows and columns, Y X pix
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from curation.config import Config
-from curation.weights import WeightsReference, local_weights, weights_digest
+from curation.weights import local_weights, weights_digest
+from training.encoders.configs import AnyCodec, BlockDctConfig, Flux2Config
 from training.encoders.diffusers_parts import diffusers_part
+from training.encoders.identity import CODEC, FLUX2_EPS, encoder_identity
 from training.encoders.safe import require_safetensors
+
+__all__ = [
+    "CODECS",
+    "AnyCodec",
+    "BlockDctCodec",
+    "BlockDctConfig",
+    "Flux2Codec",
+    "Flux2Config",
+    "LatentCodec",
+    "make_codec",
+]
 
 
 class LatentCodec(ABC):
@@ -44,12 +56,6 @@ class LatentCodec(ABC):
         """Return pictures (B, Y, X, 3), uint8."""
 
 
-class BlockDctConfig(Config):
-    """The embedded codec: no weights."""
-
-    codec: Literal["block_dct"] = "block_dct"
-
-
 class BlockDctCodec(LatentCodec):
     """Each block of 8 x 8 pixels becomes 192 numbers: its cosine transform in three colours.
 
@@ -65,6 +71,7 @@ class BlockDctCodec(LatentCodec):
     stride = 8
 
     def __init__(self, config: BlockDctConfig) -> None:
+        self._config = config
         self._basis = _cosines(self.stride)
         grey = torch.tensor(
             [[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]], dtype=torch.float64
@@ -74,7 +81,7 @@ class BlockDctCodec(LatentCodec):
         self._deviations = (gains * torch.tensor(_DEVIATIONS)).reshape(1, self.channels, 1, 1)
 
     def identity(self) -> Mapping[str, Any]:
-        return {"codec": "block_dct", "version": 1}
+        return encoder_identity(self._config, {})
 
     def encode(self, pixels_BYX3: Tensor) -> Tensor:
         basis, colors = self._basis.to(pixels_BYX3.device), self._colors.to(pixels_BYX3.device)
@@ -97,19 +104,6 @@ class BlockDctCodec(LatentCodec):
         return ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-class Flux2Config(Config):
-    """The codec of ERNIE-Image.
-
-    Attributes:
-        weights: Folder of the VAE: `config.json` and safetensors, as in a pipeline's `vae/`.
-        precision: In which it computes.
-    """
-
-    codec: Literal["flux2_vae"] = "flux2_vae"
-    weights: WeightsReference
-    precision: Literal["fp32", "bf16"] = "fp32"
-
-
 class Flux2Codec(LatentCodec):
     """The FLUX.2 VAE with 2 x 2 patches, normalised by its batch norm's running statistics.
 
@@ -121,11 +115,11 @@ class Flux2Codec(LatentCodec):
 
     channels = 128
     stride = 16
-    EPS: ClassVar[float] = 1e-5
+    EPS: ClassVar[float] = FLUX2_EPS
 
     def __init__(self, config: Flux2Config) -> None:
         self._digest = weights_digest(config.weights)
-        self._precision = config.precision
+        self._config = config
         dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         folder = local_weights(config.weights, self._digest)
         vae_type = diffusers_part("AutoencoderKLFlux2")
@@ -138,13 +132,7 @@ class Flux2Codec(LatentCodec):
         self.stride = 2 ** len(self._vae.config.block_out_channels)
 
     def identity(self) -> Mapping[str, Any]:
-        return {
-            "codec": "flux2_vae",
-            "version": 1,
-            "weights": self._digest,
-            "precision": self._precision,
-            "eps": self.EPS,
-        }
+        return encoder_identity(self._config, {CODEC: self._digest})
 
     @torch.no_grad()
     def encode(self, pixels_BYX3: Tensor) -> Tensor:
@@ -205,8 +193,6 @@ _DEVIATIONS = (
     (0.35, 0.20, 0.17, 0.14, 0.12, 0.11, 0.09, 0.09),
 )
 """Of the coefficients of grey by vertical and horizontal frequency, pixels in -1..1."""
-
-AnyCodec = BlockDctConfig | Flux2Config
 
 CODECS: dict[str, Any] = {"block_dct": BlockDctCodec, "flux2_vae": Flux2Codec}
 """Name in YAML -> class."""

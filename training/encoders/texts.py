@@ -4,19 +4,31 @@ Shape suffixes: T tokens, D features.
 """
 
 import hashlib
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from curation.config import Config
-from curation.weights import WeightsPlace, WeightsReference, local_weights, weights_digest
+from curation.weights import local_weights, weights_digest
+from training.encoders.configs import AnyTextEncoder, HashedTokensConfig, MinistralConfig
+from training.encoders.identity import MINISTRAL_LAYER, TEXT, TOKENIZER, encoder_identity
 from training.encoders.safe import require_safetensors
+from training.encoders.tokens import token_ids, word_tokens
+
+__all__ = [
+    "TEXT_ENCODERS",
+    "AnyTextEncoder",
+    "HashedTokensConfig",
+    "HashedTokensEncoder",
+    "MinistralConfig",
+    "MinistralEncoder",
+    "TextEncoder",
+    "make_text_encoder",
+    "pad",
+]
 
 
 class TextEncoder(ABC):
@@ -43,19 +55,6 @@ class TextEncoder(ABC):
         """Return (T, D) for each text, fp32, unpadded; a text's features depend on it alone."""
 
 
-class HashedTokensConfig(Config):
-    """The embedded encoder: no weights.
-
-    Attributes:
-        width: Features of a token.
-        max_tokens: A longer text is cut.
-    """
-
-    encoder: Literal["hashed_tokens"] = "hashed_tokens"
-    width: int = Field(default=64, ge=8, le=4096)
-    max_tokens: int = Field(default=256, ge=1, le=4096)
-
-
 class HashedTokensEncoder(TextEncoder):
     """A fixed random vector for each word, drawn from the word's hash.
 
@@ -64,17 +63,13 @@ class HashedTokensEncoder(TextEncoder):
     """
 
     def __init__(self, config: HashedTokensConfig) -> None:
+        self._config = config
         self.width = config.width
         self.max_tokens = config.max_tokens
         self._known: dict[str, Tensor] = {}
 
     def identity(self) -> Mapping[str, Any]:
-        return {
-            "encoder": "hashed_tokens",
-            "version": 1,
-            "width": self.width,
-            "max_tokens": self.max_tokens,
-        }
+        return encoder_identity(self._config, {})
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         return [len(self._tokens(text)) for text in texts]
@@ -86,7 +81,7 @@ class HashedTokensEncoder(TextEncoder):
         ]
 
     def _tokens(self, text: str) -> list[str]:
-        return ["<s>", *_TOKEN.findall(text.lower())][: self.max_tokens]
+        return word_tokens(text, self.max_tokens)
 
     def _vector(self, token: str) -> Tensor:
         if token not in self._known:
@@ -95,26 +90,6 @@ class HashedTokensEncoder(TextEncoder):
             uniform = np.frombuffer(data, "<u2").astype(np.float64) / 65535 * 2 - 1
             self._known[token] = torch.from_numpy(uniform * 3**0.5).float()  # deviation 1
         return self._known[token]
-
-
-_TOKEN = re.compile(r"\w+|[^\w\s]")
-
-
-class MinistralConfig(Config):
-    """The text encoder of ERNIE-Image.
-
-    Attributes:
-        weights: Folder with the model, as in a pipeline's `text_encoder/`.
-        tokenizer: Folder with its tokenizer; null where it lies with the model.
-        precision: In which it computes.
-        max_tokens: A longer text is cut.
-    """
-
-    encoder: Literal["ministral"] = "ministral"
-    weights: WeightsReference
-    tokenizer: WeightsPlace | None = Field(default=None, exclude=True)
-    precision: Literal["fp32", "bf16"] = "bf16"
-    max_tokens: int = Field(default=512, ge=1, le=4096)
 
 
 class MinistralEncoder(TextEncoder):
@@ -130,7 +105,7 @@ class MinistralEncoder(TextEncoder):
     Source: diffusers 0.42.1, `ErnieImagePipeline.encode_prompt`.
     """
 
-    LAYER = -2
+    LAYER = MINISTRAL_LAYER
 
     def __init__(self, config: MinistralConfig) -> None:
         from training.encoders.torchvision_ops import declare_missing_ops
@@ -140,7 +115,7 @@ class MinistralEncoder(TextEncoder):
 
         named = config.tokenizer or config.weights
         self._digests = [weights_digest(config.weights), weights_digest(named)]
-        self._precision = config.precision
+        self._config = config
         self.max_tokens = config.max_tokens
         dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         self.tokenizer = AutoTokenizer.from_pretrained(
@@ -166,15 +141,8 @@ class MinistralEncoder(TextEncoder):
         return type(self.tokenizer).__name__
 
     def identity(self) -> Mapping[str, Any]:
-        return {
-            "encoder": "ministral",
-            "version": 1,
-            "weights": self._digests[0],
-            "tokenizer": self._digests[1],
-            "layer": self.LAYER,
-            "precision": self._precision,
-            "max_tokens": self.max_tokens,
-        }
+        digests = {TEXT: self._digests[0], TOKENIZER: self._digests[1]}
+        return encoder_identity(self._config, digests)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         return [len(self._ids(text)) for text in texts]
@@ -190,14 +158,8 @@ class MinistralEncoder(TextEncoder):
         return found
 
     def _ids(self, text: str) -> list[int]:
-        found = self.tokenizer(
-            text, add_special_tokens=True, truncation=True, max_length=self.max_tokens
-        )
-        start = self.tokenizer.bos_token_id
-        return list(found["input_ids"]) or [0 if start is None else int(start)]
+        return token_ids(self.tokenizer, text, self.max_tokens)
 
-
-AnyTextEncoder = HashedTokensConfig | MinistralConfig
 
 TEXT_ENCODERS: dict[str, Any] = {
     "hashed_tokens": HashedTokensEncoder,

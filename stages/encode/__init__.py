@@ -1,0 +1,1 @@
+"""Encode: latents and text features, made once, for training that then runs no encoder."""
