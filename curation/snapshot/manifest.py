@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from curation.config import Config
 from curation.fingerprint import digest
@@ -42,7 +43,24 @@ class Predicate(Config):
     sql: str
 
 
-class Content(Config):
+class _PreferencesLeftOut(Config):
+    """Written without `preferences` where there are none, as before there could be any.
+
+    Attributes:
+        preferences: Null for none.
+    """
+
+    preferences: Any = None
+
+    @model_serializer(mode="wrap")
+    def _to_json(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        value: dict[str, Any] = handler(self)
+        if value["preferences"] is None:
+            value.pop("preferences")
+        return value
+
+
+class Content(_PreferencesLeftOut):
     """What the id is the hash of: equal content, equal id, wherever and whenever made.
 
     Attributes:
@@ -54,6 +72,7 @@ class Content(Config):
         split: Configuration of the split.
         sample: The sampler's whole configuration; null without sampling.
         decisions: Digest of what was decided, by image_id.
+        preferences: Digest of the pairs and of what was decided on them; null without any.
     """
 
     format: str = FORMAT
@@ -64,6 +83,7 @@ class Content(Config):
     split: dict[str, Any]
     sample: dict[str, Any] | None
     decisions: str
+    preferences: str | None = None
 
     def snapshot_id(self) -> str:
         """Return the snapshot's id: 32 hexadecimal characters."""
@@ -120,7 +140,25 @@ class CategoryInfo(Config):
     draws: int
 
 
-class SnapshotManifest(Config):
+class PairCounts(Config):
+    """Where every pair of a table of preferences went; kept and excluded add up.
+
+    Attributes:
+        pairs: All of them.
+        excluded: Reason -> pairs.
+        kept: Pairs in the snapshot.
+        splits: Split -> kept pairs.
+        sources: Source -> kept pairs; `""` where nobody said.
+    """
+
+    pairs: int
+    excluded: dict[str, int]
+    kept: int
+    splits: dict[str, int]
+    sources: dict[str, int]
+
+
+class SnapshotManifest(_PreferencesLeftOut):
     """The content of `manifest.json`; without that file there is no snapshot.
 
     Attributes:
@@ -136,6 +174,7 @@ class SnapshotManifest(Config):
         previous: The snapshot that splits were compared with.
         columns: What a snapshot needs to know -> the column that said it.
         files: Name below the snapshot's folder -> file; empty for a preview.
+        preferences: Where every pair went; null without any.
         dataset: URL of the dataset when made.
         dataset_id: Id of the dataset.
         pipeline: Name of the pipeline.
@@ -155,6 +194,7 @@ class SnapshotManifest(Config):
     previous: str | None
     columns: dict[str, str]
     files: dict[str, FileInfo]
+    preferences: PairCounts | None = None
     dataset: str
     dataset_id: str
     pipeline: str
