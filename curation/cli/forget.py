@@ -153,8 +153,8 @@ def _print_done(done: "Erased | None") -> None:
     ]
     if done.snapshot_files:
         lines.append(
-            f"captions and prompts were taken out of {len(done.snapshot_files):,} files of snapshots, on the "
-            "record; their ids stay"
+            f"captions and prompts were taken out of {len(done.snapshot_files):,} files of "
+            "snapshots, on the record; their ids stay"
         )
     if done.purged:
         lines.append(f"{len(done.purged):,} tables with bytes were deleted")

@@ -47,10 +47,10 @@ def erase(dataset: Dataset, found: Found, reason: str, source: str, *, purge: bo
     """Forbid the images, then take out what is kept of them.
 
     That is what stages said of them, their bytes and the words that came with them, those words in
-    the work lists of ingests, and their captions, and prompts of their pairs, in snapshots; only these
-    change a snapshot, and on the record: see `curation.snapshot.amendments`. The identity of a row,
-    its key and its content hash stay, so that every snapshot still accounts for it; the row's error
-    is `forgotten`.
+    the work lists of ingests, and in snapshots their captions and the prompts of their pairs; only
+    these change a snapshot, and on the record: see `curation.snapshot.amendments`. The identity of
+    a row, its key and its content hash stay, so that every snapshot still accounts for it; the
+    row's error is `forgotten`.
 
     Killed anywhere and called again it goes on: tombstones come first, so that nothing new begins
     with the images, and a file that was dealt with is left alone. Everything is gone through again
