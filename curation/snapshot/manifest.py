@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from curation.config import Config
 from curation.fingerprint import digest
@@ -43,24 +43,7 @@ class Predicate(Config):
     sql: str
 
 
-class _PreferencesLeftOut(Config):
-    """Written without `preferences` where there are none, as before there could be any.
-
-    Attributes:
-        preferences: Null for none.
-    """
-
-    preferences: Any = None
-
-    @model_serializer(mode="wrap")
-    def _to_json(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        value: dict[str, Any] = handler(self)
-        if value["preferences"] is None:
-            value.pop("preferences")
-        return value
-
-
-class Content(_PreferencesLeftOut):
+class Content(Config):
     """What the id is the hash of: equal content, equal id, wherever and whenever made.
 
     Attributes:
@@ -83,7 +66,8 @@ class Content(_PreferencesLeftOut):
     split: dict[str, Any]
     sample: dict[str, Any] | None
     decisions: str
-    preferences: str | None = None
+    # Left out where it is null, so that snapshots without pairs keep the ids that they always had.
+    preferences: str | None = Field(default=None, exclude_if=lambda v: v is None)
 
     def snapshot_id(self) -> str:
         """Return the snapshot's id: 32 hexadecimal characters."""
@@ -158,7 +142,7 @@ class PairCounts(Config):
     sources: dict[str, int]
 
 
-class SnapshotManifest(_PreferencesLeftOut):
+class SnapshotManifest(Config):
     """The content of `manifest.json`; without that file there is no snapshot.
 
     Attributes:
@@ -194,7 +178,7 @@ class SnapshotManifest(_PreferencesLeftOut):
     previous: str | None
     columns: dict[str, str]
     files: dict[str, FileInfo]
-    preferences: PairCounts | None = None
+    preferences: PairCounts | None = Field(default=None, exclude_if=lambda v: v is None)
     dataset: str
     dataset_id: str
     pipeline: str
