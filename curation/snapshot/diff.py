@@ -132,7 +132,7 @@ def _diff_pairs(
 
 def _kept_pairs(dataset: Dataset, manifest: SnapshotManifest) -> dict[bytes, str]:
     """Return pair_id -> split."""
-    found = {}
+    found: dict[bytes, str] = {}
     for part in read_parts(dataset, manifest, "preferences", ["pair_id", "kept", "split"]):
         part = part.filter(part["kept"])
         found.update(zip(part["pair_id"].to_pylist(), part["split"].to_pylist(), strict=True))

@@ -208,8 +208,10 @@ class _Aspects:
         facts = decisions.rows.facts.select(["width", "height"]).take(pa.array(places))
         known = np.asarray(pc.and_(facts["width"].is_valid(), facts["height"].is_valid()))
         facts = facts.filter(pa.array(known))
-        sizes = (np.asarray(facts[name].to_numpy(), np.int64) for name in ("width", "height"))
-        bucket = nearest_buckets(*sizes, ERNIE_IMAGE_BUCKETS)
+        width, height = (
+            np.asarray(facts[name].to_numpy(), np.int64) for name in ("width", "height")
+        )
+        bucket = nearest_buckets(width, height, ERNIE_IMAGE_BUCKETS)
         self._of = dict(zip(places[known].tolist(), bucket.tolist(), strict=True))
 
     def of(self, row: int) -> int | None:

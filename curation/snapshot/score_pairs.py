@@ -122,8 +122,10 @@ def _groups(
         known = pc.and_(part["width"].is_valid(), part["height"].is_valid())
         part = part.filter(pc.and_(known, part["aesthetic_score"].is_valid()))
         num_scored += len(part)
-        sizes = (np.asarray(part[name].to_numpy(), np.int64) for name in ("width", "height"))
-        buckets = nearest_buckets(*sizes, ERNIE_IMAGE_BUCKETS).tolist() if len(part) else []
+        width, height = (
+            np.asarray(part[name].to_numpy(), np.int64) for name in ("width", "height")
+        )
+        buckets = nearest_buckets(width, height, ERNIE_IMAGE_BUCKETS).tolist() if len(part) else []
         for row, bucket in zip(part.to_pylist(), buckets, strict=True):
             captions = row["captions"] or ()
             kinds |= {caption["variant"] for caption in captions}

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from training.draws import SampleKey, draw_bits
 from training.encoders.latents import LatentCodec
 from training.encoders.texts import TextEncoder, pad
 
+_ARRAYS = ("shard", "row", "image_ids", "repeats", "weights", "aspect", "forbidden")
 _COLUMNS = ("pair_id", "prompt", "winner_image_id", "loser_image_id", "kept", "split")
 
 
@@ -122,9 +123,8 @@ def _read_images(dataset: Dataset, snapshot: str, wanted: pa.Array) -> TrainingT
     """Return the wanted images of both splits."""
     found = [_choose(read_training_table(dataset, snapshot, split), wanted) for split in SPLITS]
     first, second = found
-    arrays = ("shard", "row", "image_ids", "repeats", "weights", "aspect", "forbidden")
-    joined = {
-        name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in arrays
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(table, name) for table in found]) for name in _ARRAYS
     }
     return replace(
         first,
@@ -140,12 +140,12 @@ def _read_images(dataset: Dataset, snapshot: str, wanted: pa.Array) -> TrainingT
 def _choose(table: TrainingTable, wanted: pa.Array) -> TrainingTable:
     ids = pa.array([image_id.tobytes() for image_id in table.image_ids], pa.binary(16))
     here = np.flatnonzero(np.asarray(pc.is_in(ids, value_set=wanted)))
-    arrays = ("shard", "row", "image_ids", "repeats", "weights", "aspect", "forbidden")
+    chosen: dict[str, Any] = {name: getattr(table, name)[here] for name in _ARRAYS}
     return replace(
         table,
         categories=tuple(table.categories[place] for place in here),
         captions=table.captions.take(pa.array(here)),
-        **{name: getattr(table, name)[here] for name in arrays},
+        **chosen,
     )
 
 

@@ -24,7 +24,7 @@ from schemas.tombstones import TOMBSTONES
 from tests.curation.snapshot.snapshot_dataset import Image, make_dataset
 
 WHERE = {"size": "inspect_width >= 300"}
-HALF = {"validation": 0.5}
+HALF = SplitConfig(validation=0.5)
 
 
 def images():
@@ -46,7 +46,7 @@ def made(tmp_path):
 @pytest.fixture
 def split(tmp_path):
     """The same with half of the images held out."""
-    return make_dataset(tmp_path / "d", images(), where=WHERE, split=HALF)
+    return make_dataset(tmp_path / "d", images(), where=WHERE, split=HALF.model_dump())
 
 
 def image_id(key):
@@ -97,7 +97,7 @@ def prompts_of(split, count):
     """Return prompts that are drawn into a split, where half of them are held out."""
     prompts = [f"prompt {number}" for number in range(50)]
     hashes = [hashlib.sha256(prompt.encode()).digest() for prompt in prompts]
-    drawn = draw_splits(hashes, SplitConfig(**HALF))
+    drawn = draw_splits(hashes, HALF)
     return [p for p, place in zip(prompts, drawn, strict=True) if SPLITS[place] == split][:count]
 
 
@@ -106,7 +106,7 @@ def held_out(made):
     manifest = create_snapshot(made.dataset, made.pipeline, made.instances, made.relations).manifest
     table = pa.concat_tables(read_parts(made.dataset, manifest, "data"))
     keys = {image.image_id: image.key for image in images()}
-    found = {"train": [], "validation": []}
+    found: dict[str, list[str]] = {"train": [], "validation": []}
     for value in table.to_pylist():
         if keys[value["image_id"]].startswith("k"):
             found[value["split"]].append(keys[value["image_id"]])
@@ -324,6 +324,7 @@ def test_a_preview_counts_pairs_and_writes_nothing(made, tmp_path):
     )
 
     assert list_snapshots(made.dataset) == []
+    assert found.preferences is not None
     assert found.preferences.kept == 1
     assert create(made, tmp_path, row("k0", "k1")).id == found.id
 

@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import uuid
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -172,12 +173,16 @@ def test_the_domain_is_that_of_the_winners_category(preferred):
     """Which the caller's mapping is asked for."""
     dataset, snapshot = preferred
     table = read_pair_table(dataset, snapshot, "train")
-    asked = []
-    source = source_of(table, domain_of=lambda path: asked.append(path) or f"<{path}>")
+    paths = tuple(f"of/{number}" for number in range(len(table.images)))
+    named = replace(table, images=replace(table.images, categories=paths))
+    source = source_of(named, domain_of=lambda path: f"<{path}>")
 
     (whole,) = itertools.islice(source.batches(Cursor()), 1)
 
-    assert whole.micro[0].domains == tuple(f"<{path}>" for path in asked[: len(whole.micro[0])])
+    place = {pair_id.tobytes(): n for n, pair_id in enumerate(table.pair_ids)}
+    for batch in whole.micro:
+        winners = [int(table.winners[place[key.image_id]]) for key in batch.keys]
+        assert batch.domains == tuple(f"<of/{winner}>" for winner in winners)
 
 
 def test_a_pair_of_a_forgotten_image_counts_nothing(preferred, tmp_path):
@@ -194,8 +199,8 @@ def test_a_pair_of_a_forgotten_image_counts_nothing(preferred, tmp_path):
     named = (before.winners == before.losers[0]) | (before.losers == before.losers[0])
     assert table.forbidden.tolist() == named.tolist()
     assert [p == "" for p in table.prompts] == named.tolist()
-    weights = {}
-    latents = {}
+    weights: dict[bytes, torch.Tensor] = {}
+    latents: dict[bytes, torch.Tensor] = {}
     for whole in epochs(source_of(table, batch=BatchConfig(size=1)), 1):
         for batch in whole.micro:
             weights |= dict(zip((k.image_id for k in batch.keys), batch.weight_B, strict=True))
@@ -230,7 +235,7 @@ def test_images_beside_a_forgotten_one_are_trained_on(preferred, tmp_path):
         device=CPU,
     )
 
-    seen = {}
+    seen: dict[str, float] = {}
     for whole in itertools.takewhile(lambda b: b.cursor.epoch < 2, source.batches(Cursor())):
         for batch in whole.micro:
             seen |= dict(zip(batch.image_ids, batch.weight_B.tolist(), strict=True))
