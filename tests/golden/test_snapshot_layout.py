@@ -180,7 +180,7 @@ repeat: int32
 split: string"""
 
 
-PREFERENCES_ID = ""
+PREFERENCES_ID = "1d410eaf40976860ba30cf89e0852dc8"
 
 PREFERENCES_DIGEST = "eaa660e3eab58e2adefc26bc98ea7708"
 
@@ -315,10 +315,10 @@ def test_a_snapshot_with_preferences_is_frozen_too(tmp_path):
     assert manifest.preferences is not None
     assert manifest.preferences.model_dump() == {
         "pairs": 3,
-        "kept": 2,
-        "excluded": {"same_image": 1},
-        "splits": {"train": 1, "validation": 1},
-        "sources": {"": 1, "me": 1},
+        "kept": 1,
+        "excluded": {"bucket_mismatch": 1, "same_image": 1},
+        "splits": {"train": 1, "validation": 0},
+        "sources": {"": 1},
     }
     assert sorted(manifest.files) == [
         "data/part-00000.parquet",
