@@ -4,6 +4,7 @@
     <instance>   one table for each configured stage
     rows         images and all instances side by side, one row for each image row
     decisions    what every snapshot decided on every row
+    preferences  what snapshots decided on pairs of preferred images, where one has any
     snapshots    one row for each snapshot
 
 Every table is an explicit list of files, never a pattern: what is listed is complete, and nothing
@@ -35,6 +36,7 @@ from schemas import dataset as layout
 from schemas.columns import IDENTITY, column, is_bulk, table
 from schemas.decisions import DECISIONS
 from schemas.images import IMAGES
+from schemas.preferences import PREFERENCES
 
 SNAPSHOTS = table(
     "snapshots",
@@ -142,7 +144,10 @@ def open_tables(dataset: Dataset, registry: Registry, pipeline: str | None = Non
     images = _images(dataset)
     manifests = list_snapshots(dataset)
     found = [images, _wide(images, instances), *instances]
-    found += [_decisions(manifests), _snapshots(manifests)]
+    found.append(_decisions(manifests))
+    if any(manifest.preferences is not None for manifest in manifests):
+        found.append(_preferences(manifests))
+    found.append(_snapshots(manifests))
     return Tables(dataset, config.name if config else "", {t.name: t for t in found})
 
 
@@ -240,14 +245,25 @@ def _wide(images: Table, instances: Sequence[Table]) -> Table:
 
 
 def _decisions(manifests: Sequence[SnapshotManifest]) -> Table:
+    parts = _snapshot_parts(manifests, "decisions")
+    doc = f"what every snapshot decided on every row; {len(parts)} snapshots"
+    return Table("decisions", doc, pa.schema([_SNAPSHOT_ID, *DECISIONS]), parts)
+
+
+def _preferences(manifests: Sequence[SnapshotManifest]) -> Table:
+    parts = _snapshot_parts(manifests, "preferences")
+    doc = f"what snapshots decided on pairs of preferred images; {len(parts)} snapshots"
+    return Table("preferences", doc, pa.schema([_SNAPSHOT_ID, *PREFERENCES]), parts)
+
+
+def _snapshot_parts(manifests: Sequence[SnapshotManifest], folder: str) -> tuple[Part, ...]:
     parts = []
     for manifest in manifests:
-        names = (name for name in sorted(manifest.files) if name.startswith("decisions/"))
+        names = (name for name in sorted(manifest.files) if name.startswith(f"{folder}/"))
         files = tuple(f"{layout.snapshot_folder(manifest.id)}/{name}" for name in names)
         if files:
             parts.append(Part(files, {"snapshot_id": manifest.id}))
-    doc = f"what every snapshot decided on every row; {len(parts)} snapshots"
-    return Table("decisions", doc, pa.schema([_SNAPSHOT_ID, *DECISIONS]), tuple(parts))
+    return tuple(parts)
 
 
 def _snapshots(manifests: Sequence[SnapshotManifest]) -> Table:

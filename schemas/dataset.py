@@ -29,6 +29,7 @@ RESERVED_NAMES = frozenset(
         "ingest",
         "pins",
         "pipelines",
+        "preferences",
         "quarantine",
         "relations",
         "rows",

@@ -22,6 +22,7 @@ from curation.cli.doctor import doctor
 from curation.cli.forget import forget
 from curation.cli.gc import gc
 from curation.cli.models import models
+from curation.cli.preferences import preferences
 from curation.cli.report import report
 from curation.cli.run import plan, run
 from curation.cli.sample import sample
@@ -74,6 +75,7 @@ for command in (
     search,
     calibrate,
     snapshot,
+    preferences,
     sample,
     report,
     cascade,

@@ -99,7 +99,8 @@ def _to_json(found: "Found", done: "Erased | None") -> dict[str, object]:
         "not_in_the_dataset": found.num_unknown,
         "copies_that_stay": found.num_copies,
         "tainted_snapshots": [
-            {"snapshot": t.snapshot, "images": t.num_images, "tables": list(t.materialized)}
+            {"snapshot": t.snapshot, "images": t.num_images, "pairs": t.num_pairs}
+            | {"tables": list(t.materialized)}
             for t in found.taints
         ],
         "image_shards_rewritten": list(done.image_shards) if done else [],
@@ -126,10 +127,16 @@ def _print_found(found: "Found", purge: bool) -> None:
             "--everywhere forgets them too"
         )
     for taint in found.taints:
-        lines.append(
-            f"snapshot {taint.snapshot} keeps {taint.num_images:,} of them: what was trained on it "
-            "has seen them; make a new one"
-        )
+        if taint.num_images:
+            lines.append(
+                f"snapshot {taint.snapshot} keeps {taint.num_images:,} of them: what was trained "
+                "on it has seen them; make a new one"
+            )
+        if taint.num_pairs:
+            lines.append(
+                f"snapshot {taint.snapshot} names them in {taint.num_pairs:,} pairs of preferred "
+                "images, whose prompts are taken out"
+            )
         verb = "is deleted" if purge else "holds them; --purge deletes it"
         lines += [f"  {folder} {verb}" for folder in taint.materialized]
     print_lines(lines)
@@ -146,8 +153,8 @@ def _print_done(done: "Erased | None") -> None:
     ]
     if done.snapshot_files:
         lines.append(
-            f"captions were taken out of {len(done.snapshot_files):,} files of snapshots, on the "
-            "record; their ids stay"
+            f"captions and prompts were taken out of {len(done.snapshot_files):,} files of "
+            "snapshots, on the record; their ids stay"
         )
     if done.purged:
         lines.append(f"{len(done.purged):,} tables with bytes were deleted")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curation.snapshot.diff import SnapshotDiff
-    from curation.snapshot.manifest import SnapshotManifest
+    from curation.snapshot.manifest import PairCounts, SnapshotManifest
 
 _NUM_LISTED = 20
 
@@ -32,6 +32,18 @@ def print_manifest(manifest: "SnapshotManifest") -> None:
     shown = [(group, name, f"{count:,}") for group, name, count in counts if count]
     if shown:
         print_table(["rows", "why", "count"], shown, right=["count"])
+    if manifest.preferences is not None:
+        _print_pairs(manifest.preferences)
+
+
+def _print_pairs(pairs: "PairCounts") -> None:
+    """Print where every pair of a table of preferences went."""
+    counts = [("out", reason, count) for reason, count in pairs.excluded.items()]
+    counts += [("kept", split, count) for split, count in pairs.splits.items()]
+    counts += [("source", name or "not said", count) for name, count in pairs.sources.items()]
+    print_lines([f"{pairs.pairs:,} pairs of preferred images, {pairs.kept:,} kept"])
+    shown = [(group, name, f"{count:,}") for group, name, count in counts if count]
+    print_table(["pairs", "why", "count"], shown, right=["count"])
 
 
 def moved_json(moved: "pa.Table | None") -> list[dict[str, Any]] | None:
@@ -58,6 +70,7 @@ def print_moved(moved: "pa.Table | None") -> None:
 
 def diff_json(diff: "SnapshotDiff") -> dict[str, Any]:
     """Return a comparison for `--json`."""
+    pairs = diff.pairs
     return {
         "before": diff.before,
         "after": diff.after,
@@ -70,6 +83,12 @@ def diff_json(diff: "SnapshotDiff") -> dict[str, Any]:
             {"before": before, "after": after, "rows": count}
             for (before, after), count in diff.changes.items()
         ],
+        "pairs": pairs
+        and {
+            "gained": pairs.num_gained,
+            "lost": pairs.num_lost,
+            "split_changed": pairs.num_split_changed,
+        },
     }
 
 
@@ -84,6 +103,16 @@ def print_diff(diff: "SnapshotDiff") -> None:
             f"{diff.num_split_changed:,} kept in another split",
         ]
     )
+    if diff.pairs is not None:
+        gained, lost, moved = (
+            f"{count:,}"
+            for count in (
+                diff.pairs.num_gained,
+                diff.pairs.num_lost,
+                diff.pairs.num_split_changed,
+            )
+        )
+        print_lines([f"{gained} pairs gained, {lost} lost, {moved} kept in another split"])
     rows = [(before, after, f"{count:,}") for (before, after), count in diff.changes.items()]
     if rows:
         print_table(["before", "after", "rows"], rows, right=["rows"])

@@ -17,3 +17,9 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 chosen_pipeline = click.option(
     "--pipeline", help="Whose instances to show, where several pipelines were applied."
 )
+preferences = click.option(
+    "--preferences",
+    metavar="TABLE",
+    help="Keep pairs of images of which one is preferred, too: a JSONL, CSV, TSV or Parquet file, "
+    "or a folder of Parquet, with the columns prompt, winner and loser.",
+)

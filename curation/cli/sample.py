@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from curation.cli.console import print_json, print_table
-from curation.cli.options import as_json, overrides, pipeline_file
+from curation.cli.options import as_json, overrides, pipeline_file, preferences
 
 
 @click.group()
@@ -21,13 +21,22 @@ def sample() -> None:
     is_flag=True,
     help="Leave rows out whose shards some stage has not finished, instead of refusing.",
 )
+@preferences
 @as_json
-def preview(pipeline: Path, overrides: tuple[str, ...], allow_pending: bool, as_json: bool) -> None:
+def preview(
+    pipeline: Path,
+    overrides: tuple[str, ...],
+    allow_pending: bool,
+    preferences: str | None,
+    as_json: bool,
+) -> None:
     """Decide as `snapshot create` would, and write nothing."""
     from curation.cli.manifest import print_manifest
     from jobs.snapshot import preview_snapshot
 
-    manifest = preview_snapshot(pipeline, overrides, allow_pending=allow_pending)
+    manifest = preview_snapshot(
+        pipeline, overrides, allow_pending=allow_pending, preferences=preferences
+    )
     if as_json:
         print_json(manifest.model_dump(mode="json"))
         return

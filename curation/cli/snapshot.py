@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from curation.cli.console import print_json, print_lines, print_table
-from curation.cli.options import as_json, dataset_url, overrides, pipeline_file
+from curation.cli.options import as_json, dataset_url, overrides, pipeline_file, preferences
 
 snapshot_id = click.argument("snapshot", metavar="ID")
 
@@ -25,6 +25,7 @@ def snapshot() -> None:
 )
 @click.option("--previous", metavar="ID", help="List the images whose split differs from there.")
 @click.option("--hold-split", is_flag=True, help="Leave those images out (needs --previous).")
+@preferences
 @as_json
 def create(
     pipeline: Path,
@@ -32,6 +33,7 @@ def create(
     allow_pending: bool,
     previous: str | None,
     hold_split: bool,
+    preferences: str | None,
     as_json: bool,
 ) -> None:
     """Make a snapshot as the `snapshot:` section of PIPELINE says.
@@ -47,6 +49,7 @@ def create(
         allow_pending=allow_pending,
         previous=previous,
         hold_split=hold_split,
+        preferences=preferences,
         code_version=code_version(),
     )
     if as_json:

@@ -31,7 +31,7 @@ class Erased:
         image_shards: Image shards written anew.
         stage_files: Files of stages written anew, of all pipelines and fingerprints.
         lists: Work lists of ingests written anew.
-        snapshot_files: Training tables of snapshots amended: captions were taken out.
+        snapshot_files: Tables of snapshots amended: captions or prompts were taken out.
         purged: Folders below snapshots that were deleted.
     """
 
@@ -47,10 +47,10 @@ def erase(dataset: Dataset, found: Found, reason: str, source: str, *, purge: bo
     """Forbid the images, then take out what is kept of them.
 
     That is what stages said of them, their bytes and the words that came with them, those words in
-    the work lists of ingests, and their captions in the training tables of snapshots; only these
-    change a snapshot, and on the record: see `curation.snapshot.amendments`. The identity of a row,
-    its key and its content hash stay, so that every snapshot still accounts for it; the row's error
-    is `forgotten`.
+    the work lists of ingests, and in snapshots their captions and the prompts of their pairs; only
+    these change a snapshot, and on the record: see `curation.snapshot.amendments`. The identity of
+    a row, its key and its content hash stay, so that every snapshot still accounts for it; the
+    row's error is `forgotten`.
 
     Killed anywhere and called again it goes on: tombstones come first, so that nothing new begins
     with the images, and a file that was dealt with is left alone. Everything is gone through again

@@ -22,6 +22,8 @@ from schemas.images import IMAGES
 PHASH = "phash"
 """Name of the column, whoever writes it, that a pHash is compared with."""
 
+_SIDES = ("winner_image_id", "loser_image_id")
+
 _READ = (
     "shard",
     "row",
@@ -38,17 +40,19 @@ ROWS = table("forgotten", *(IMAGES.field(name) for name in _READ))
 
 @dataclass(frozen=True)
 class Taint:
-    """A snapshot that keeps images which are to be forgotten.
+    """A snapshot that keeps images which are to be forgotten, or has pairs that name them.
 
     Attributes:
         snapshot: Its id.
         num_images: How many of its kept images are concerned.
         materialized: Folders below it, with bytes or with what was computed from them.
+        num_pairs: How many of its pairs of preferred images, kept or not, name one of them.
     """
 
     snapshot: str
     num_images: int
     materialized: tuple[str, ...]
+    num_pairs: int = 0
 
 
 @dataclass(frozen=True)
@@ -173,9 +177,13 @@ def _taints(dataset: Dataset, image_ids: pa.ChunkedArray) -> tuple[Taint, ...]:
         for part in read_parts(dataset, manifest, "decisions", ["image_id", "kept"]):
             ids = part.filter(part["kept"])["image_id"]
             count += pc.sum(pc.is_in(ids, wanted)).as_py() or 0
-        if count:
+        pairs = 0
+        for part in read_parts(dataset, manifest, "preferences", _SIDES):
+            named = pc.or_(*(pc.is_in(part[side], wanted) for side in _SIDES))
+            pairs += pc.sum(named).as_py() or 0
+        if count or pairs:
             folders = tuple(_with_bytes(dataset, manifest.id, wanted))
-            taints.append(Taint(manifest.id, count, folders))
+            taints.append(Taint(manifest.id, count, folders, pairs))
     return tuple(taints)
 
 

@@ -60,19 +60,34 @@ def read_rows(root: Root, key: bytes, columns: Mapping[str, str]) -> Iterator[Ro
             yield from _read_parquet(root, key, columns)
             return
         with root.open(key) as (_, file):
-            lines = _Lines(file, uri)
-            if ending in _DELIMITERS:
-                yield from _read_csv(lines, _DELIMITERS[ending], columns)
-            elif ending == _TEXT:
-                yield from _read_text(lines, columns)
-            else:
-                yield from _read_jsonl(lines)
+            yield from read_lines(file, uri, ending, columns)
     except FileNotFoundError as error:
         message = f"{uri}: no such list; correct source.lists"
         raise UsageError(message) from error
     except OSError as error:
         message = f"{uri}: the list cannot be read ({error.strerror or error})"
         raise UsageError(message) from error
+
+
+def read_lines(file: IO[bytes], uri: str, ending: str, columns: Mapping[str, str]) -> Iterator[Row]:
+    """Read an open list that is text.
+
+    Args:
+        file: The list.
+        uri: Names it in refusals.
+        ending: One of `ENDINGS` but `parquet`.
+        columns: As in `read_rows`.
+
+    Raises:
+        UsageError: A line is malformed.
+    """
+    lines = _Lines(file, uri)
+    if ending in _DELIMITERS:
+        yield from _read_csv(lines, _DELIMITERS[ending], columns)
+    elif ending == _TEXT:
+        yield from _read_text(lines, columns)
+    else:
+        yield from _read_jsonl(lines)
 
 
 class _Lines:

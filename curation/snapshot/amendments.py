@@ -1,10 +1,11 @@
-"""The one exception to "a snapshot never changes": captions of forgotten images are taken out.
+"""The one exception to "a snapshot never changes": words of forgotten images are taken out.
 
-The id stays, since it is the hash of what was decided, and that is as it was. Of every file that is
-put anew an amendment is kept, `amendments/<digest>.json`, which names the file, what it was, what
-it is, and the tombstones that asked for it, and nothing of the image. It is created before the file
-is put: killed in between, the file is still what it was, `verify_snapshot` says that an amendment
-is not finished, and forgetting the same images again finishes it.
+These are captions in `data/`, and in `preferences/` the prompts of their pairs. The id stays, since
+it is the hash of what was decided, and that is as it was. Of every file that is put anew an
+amendment is kept, `amendments/<digest>.json`, which names the file, what it was, what it is, and
+the tombstones that asked for it, and nothing of the image. It is created before the file is put:
+killed in between, the file is still what it was, `verify_snapshot` says that an amendment is not
+finished, and forgetting the same images again finishes it.
 """
 
 import hashlib

@@ -29,6 +29,8 @@ from curation.snapshot.manifest import (
     decisions_digest,
     rows_digest,
 )
+from curation.snapshot.preference_table import read_preference_table
+from curation.snapshot.preferences import count_pairs, decide_pairs, pairs_digest
 from curation.snapshot.read import (
     MANIFEST,
     find_snapshot,
@@ -65,6 +67,20 @@ class Created:
     moved: pa.Table | None
 
 
+@dataclass(frozen=True)
+class _Made:
+    """What was decided, before it is written; `pairs` is null without preferences."""
+
+    decisions: Decisions
+    content: Content
+    sources: Sources
+    pairs: pa.Table | None
+
+    def write(self, dataset: Dataset, snapshot: str) -> dict[str, FileInfo]:
+        captions = CaptionReader(dataset, self.sources)
+        return write_tables(dataset, snapshot, self.decisions, captions, self.pairs)
+
+
 def preview(
     dataset: Dataset,
     pipeline: Pipeline,
@@ -75,6 +91,7 @@ def preview(
     allow_pending: bool = False,
     previous: str | None = None,
     hold_split: bool = False,
+    preferences: str | None = None,
     code_version: str = "",
 ) -> SnapshotManifest:
     """Return the manifest that `create_snapshot` would write, without files; nothing is written.
@@ -82,10 +99,18 @@ def preview(
     Raises:
         SnapshotError: As `create_snapshot`.
     """
-    decisions, content, sources = _make(
-        dataset, pipeline, instances, relations, sampler, allow_pending, previous, hold_split
+    made = _make(
+        dataset,
+        pipeline,
+        instances,
+        relations,
+        sampler,
+        allow_pending,
+        previous,
+        hold_split,
+        preferences,
     )
-    return _manifest(dataset, pipeline, decisions, content, sources, previous, code_version, {})
+    return _manifest(dataset, pipeline, made, previous, code_version, {})
 
 
 def create_snapshot(
@@ -98,6 +123,7 @@ def create_snapshot(
     allow_pending: bool = False,
     previous: str | None = None,
     hold_split: bool = False,
+    preferences: str | None = None,
     code_version: str = "",
 ) -> Created:
     """Decide about every row of a dataset and write the answer.
@@ -117,6 +143,8 @@ def create_snapshot(
         allow_pending: Leave rows of unfinished shards out, with a reason, instead of refusing.
         previous: Id of a snapshot to compare splits with.
         hold_split: Exclude images that `previous` kept in another split.
+        preferences: File or folder with pairs of images of which one is preferred, as
+            `curation.snapshot.preference_table` says; null for none.
         code_version: Recorded in the manifest.
 
     Raises:
@@ -126,24 +154,30 @@ def create_snapshot(
     """
     if previous is not None:
         previous = find_snapshot(dataset, previous)  # now, before `latest` is another one
-    decisions, content, sources = _make(
-        dataset, pipeline, instances, relations, sampler, allow_pending, previous, hold_split
+    made = _make(
+        dataset,
+        pipeline,
+        instances,
+        relations,
+        sampler,
+        allow_pending,
+        previous,
+        hold_split,
+        preferences,
     )
-    snapshot = content.snapshot_id()
+    snapshot = made.content.snapshot_id()
     path = snapshot_path(snapshot, MANIFEST)
     if dataset.store.exists(path):
         manifest = read_manifest(dataset, snapshot)
         if _is_whole(dataset, manifest):
             return _created(dataset, manifest, previous, is_new=False)
-        files = write_tables(dataset, snapshot, decisions, CaptionReader(dataset, sources))
+        files = made.write(dataset, snapshot)
         if files != manifest.files:  # the same rows, but written by another version
             manifest = manifest.model_copy(update={"files": files})
             dataset.store.put(path, pretty_json(manifest.model_dump(mode="json")))
         return _created(dataset, manifest, previous, is_new=False)
-    files = write_tables(dataset, snapshot, decisions, CaptionReader(dataset, sources))
-    manifest = _manifest(
-        dataset, pipeline, decisions, content, sources, previous, code_version, files
-    )
+    files = made.write(dataset, snapshot)
+    manifest = _manifest(dataset, pipeline, made, previous, code_version, files)
     is_new = dataset.store.create(path, pretty_json(manifest.model_dump(mode="json")))
     return _created(dataset, read_manifest(dataset, snapshot), previous, is_new=is_new)
 
@@ -169,12 +203,14 @@ def _make(
     allow_pending: bool,
     previous: str | None,
     hold_split: bool,
-) -> tuple[Decisions, Content, Sources]:
+    preferences: str | None,
+) -> _Made:
     config = pipeline.snapshot
     if hold_split and previous is None:
         message = "--hold-split needs --previous ID: the snapshot whose splits are held"
         raise SnapshotError(message)
     sample_config = _sample_config(config, sampler)
+    stated = None if preferences is None else read_preference_table(preferences)
     sources = find_sources(config, instances)
     where = [
         parse_expression(name, text, sources.offered, f"snapshot.where.{name}")
@@ -187,6 +223,7 @@ def _make(
     rows = collect(dataset, sources, where, order, relations, allow_pending=allow_pending)
     decisions = decide(rows, config, sampler, sample_config, before, hold_split=hold_split)
     _check_conservation(decisions)
+    pairs = None if stated is None else decide_pairs(dataset, stated, decisions, config.split)
     content = Content(
         parents={name: _parent(sources.parents[name]) for name in rows.used[1:]},
         rows=rows_digest(decisions),
@@ -195,8 +232,9 @@ def _make(
         split=config.split.model_dump(mode="json"),
         sample=None if sample_config is None else sample_config.model_dump(mode="json"),
         decisions=decisions_digest(decisions),
+        preferences=None if pairs is None else pairs_digest(pairs),
     )
-    return decisions, content, sources
+    return _Made(decisions, content, sources, pairs)
 
 
 def _sample_config(config: SnapshotConfig, sampler: Sampler | None) -> Config | None:
@@ -241,13 +279,12 @@ def _check_conservation(decisions: Decisions) -> None:
 def _manifest(
     dataset: Dataset,
     pipeline: Pipeline,
-    decisions: Decisions,
-    content: Content,
-    sources: Sources,
+    made: _Made,
     previous: str | None,
     code_version: str,
     files: dict[str, FileInfo],
 ) -> SnapshotManifest:
+    decisions, content = made.decisions, made.content
     conservation, counts, splits = count_rows(decisions)
     return SnapshotManifest(
         id=content.snapshot_id(),
@@ -265,8 +302,9 @@ def _manifest(
         num_missing=decisions.num_missing,
         num_moved=decisions.num_moved,
         previous=None if previous is None else find_snapshot(dataset, previous),
-        columns=dict(sources.roles),
+        columns=dict(made.sources.roles),
         files=files,
+        preferences=None if made.pairs is None else count_pairs(made.pairs),
         dataset=dataset.store.url,
         dataset_id=dataset.info.dataset_id,
         pipeline=pipeline.name,

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from curation.dataset import Dataset
 from curation.snapshot.manifest import SnapshotManifest
-from curation.snapshot.read import find_snapshot, read_manifest, snapshot_path
+from curation.snapshot.read import find_snapshot, read_manifest, read_parts, snapshot_path
 from curation.tables import read_table
 from schemas.columns import IMAGE_ID, ROW, SHARD
 from schemas.decisions import DECISIONS
@@ -29,6 +29,21 @@ _COLUMNS = ["shard", "row", "image_id", "kept", "reason", "repeat", "split"]
 
 
 @dataclass(frozen=True)
+class PairDiff:
+    """What changed among the pairs of preferred images that two snapshots keep.
+
+    Attributes:
+        num_gained: Pairs that only the second keeps, by their ids.
+        num_lost: Pairs that only the first keeps.
+        num_split_changed: Pairs that both keep, in different splits.
+    """
+
+    num_gained: int
+    num_lost: int
+    num_split_changed: int
+
+
+@dataclass(frozen=True)
 class SnapshotDiff:
     """What changed from one snapshot to another.
 
@@ -43,6 +58,7 @@ class SnapshotDiff:
         changes: (reason before, reason after) -> rows, `kept` and `absent` among them; without
             pairs of equal reasons.
         rows: The rows behind `changes`, as `CHANGED_ROWS`; null unless asked for.
+        pairs: What changed among preferences; null where neither has any.
     """
 
     before: str
@@ -54,6 +70,7 @@ class SnapshotDiff:
     num_split_changed: int
     changes: dict[tuple[str, str], int]
     rows: pa.Table | None = None
+    pairs: PairDiff | None = None
 
 
 def diff_snapshots(
@@ -99,7 +116,27 @@ def diff_snapshots(
         splits,
         dict(sorted(changes.items())),
         pa.concat_tables(rows) if with_rows else None,
+        _diff_pairs(dataset, first, second),
     )
+
+
+def _diff_pairs(
+    dataset: Dataset, first: SnapshotManifest, second: SnapshotManifest
+) -> PairDiff | None:
+    if first.preferences is None and second.preferences is None:
+        return None
+    old, new = (_kept_pairs(dataset, manifest) for manifest in (first, second))
+    moved = sum(1 for pair_id in old.keys() & new.keys() if old[pair_id] != new[pair_id])
+    return PairDiff(len(new.keys() - old.keys()), len(old.keys() - new.keys()), moved)
+
+
+def _kept_pairs(dataset: Dataset, manifest: SnapshotManifest) -> dict[bytes, str]:
+    """Return pair_id -> split."""
+    found: dict[bytes, str] = {}
+    for part in read_parts(dataset, manifest, "preferences", ["pair_id", "kept", "split"]):
+        part = part.filter(part["kept"])
+        found.update(zip(part["pair_id"].to_pylist(), part["split"].to_pylist(), strict=True))
+    return found
 
 
 def moved_images(dataset: Dataset, snapshot: str, previous: str) -> pa.Table:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field
 
 from curation.config import Config
 from curation.fingerprint import digest
@@ -54,6 +55,7 @@ class Content(Config):
         split: Configuration of the split.
         sample: The sampler's whole configuration; null without sampling.
         decisions: Digest of what was decided, by image_id.
+        preferences: Digest of the pairs and of what was decided on them; null without any.
     """
 
     format: str = FORMAT
@@ -64,6 +66,8 @@ class Content(Config):
     split: dict[str, Any]
     sample: dict[str, Any] | None
     decisions: str
+    # Left out where it is null, so that snapshots without pairs keep the ids that they always had.
+    preferences: str | None = Field(default=None, exclude_if=lambda v: v is None)
 
     def snapshot_id(self) -> str:
         """Return the snapshot's id: 32 hexadecimal characters."""
@@ -120,6 +124,24 @@ class CategoryInfo(Config):
     draws: int
 
 
+class PairCounts(Config):
+    """Where every pair of a table of preferences went; kept and excluded add up.
+
+    Attributes:
+        pairs: All of them.
+        excluded: Reason -> pairs.
+        kept: Pairs in the snapshot.
+        splits: Split -> kept pairs.
+        sources: Source -> kept pairs; `""` where nobody said.
+    """
+
+    pairs: int
+    excluded: dict[str, int]
+    kept: int
+    splits: dict[str, int]
+    sources: dict[str, int]
+
+
 class SnapshotManifest(Config):
     """The content of `manifest.json`; without that file there is no snapshot.
 
@@ -136,6 +158,7 @@ class SnapshotManifest(Config):
         previous: The snapshot that splits were compared with.
         columns: What a snapshot needs to know -> the column that said it.
         files: Name below the snapshot's folder -> file; empty for a preview.
+        preferences: Where every pair went; null without any.
         dataset: URL of the dataset when made.
         dataset_id: Id of the dataset.
         pipeline: Name of the pipeline.
@@ -155,6 +178,7 @@ class SnapshotManifest(Config):
     previous: str | None
     columns: dict[str, str]
     files: dict[str, FileInfo]
+    preferences: PairCounts | None = Field(default=None, exclude_if=lambda v: v is None)
     dataset: str
     dataset_id: str
     pipeline: str

@@ -93,12 +93,12 @@ def read_parts(
     folder: str,
     columns: Sequence[str] | None = None,
 ) -> Iterator[pa.Table]:
-    """Yield the files of `decisions` or `data`, in order of shard and row.
+    """Yield the files of `decisions` or `data`, in order of shard and row, or of `preferences`.
 
     Args:
         dataset: The dataset.
         manifest: The snapshot's manifest: files that it does not name do not count.
-        folder: `decisions` or `data`.
+        folder: `decisions`, `data`, or `preferences`, which a snapshot may lack.
         columns: What to read; null for everything.
     """
     for name in sorted(manifest.files):

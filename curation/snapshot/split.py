@@ -1,6 +1,10 @@
-"""The split: one for all images of a duplicate group, drawn from the group's content."""
+"""The split: one for all images of a duplicate group, drawn from the group's content.
+
+Pairs of images are split by their prompt, by the same draw.
+"""
 
 import hashlib
+from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -42,13 +46,16 @@ def split_groups(
     order = rows[np.lexsort((content[rows], group[rows]))]
     starts = np.ones(len(order), bool)
     starts[1:] = np.diff(group[order]) != 0
-    # Exact, so that the border is the same for every machine.
-    limit = int(Fraction(config.validation) * 2**64)
-    drawn = np.array(
-        [_draw(bytes(value), config.salt) < limit for value in content[order[starts]]], np.int8
-    )
+    drawn = draw_splits([bytes(value) for value in content[order[starts]]], config)
     split[order] = drawn[np.cumsum(starts) - 1]
     return split
+
+
+def draw_splits(contents: Iterable[bytes], config: SplitConfig) -> NDArray[np.int8]:
+    """Return the positions in `SPLITS` that hashes of 32 bytes draw."""
+    # Exact, so that the border is the same for every machine.
+    limit = int(Fraction(config.validation) * 2**64)
+    return np.array([_draw(content, config.salt) < limit for content in contents], np.int8)
 
 
 def _draw(content: bytes, salt: str) -> int:

@@ -12,7 +12,7 @@ from curation.snapshot.read import find_snapshot, read_manifest, snapshot_path
 def verify_snapshot(dataset: Dataset, snapshot: str) -> list[str]:
     """Hash the snapshot's own files again, never a stage's.
 
-    A file out of which captions of forgotten images were taken must be what its amendments say.
+    A file out of which words of forgotten images were taken must be what its amendments say.
 
     Returns:
         One sentence for each fault; empty where all is well.
@@ -40,7 +40,7 @@ def amendment_notes(dataset: Dataset, snapshot: str) -> list[str]:
     """
     manifest = read_manifest(dataset, find_snapshot(dataset, snapshot))
     return [
-        f"{snapshot_path(manifest.id, name)}: amended; captions of forgotten images were taken out"
+        f"{snapshot_path(manifest.id, name)}: amended; words of forgotten images were taken out"
         for name in amended_files(dataset, manifest)
     ]
 

@@ -12,6 +12,7 @@ from curation.errors import ConservationError
 from curation.snapshot.captions import CaptionReader
 from curation.snapshot.decide import Decisions, split_names
 from curation.snapshot.manifest import FileInfo
+from curation.snapshot.preferences import write_pairs
 from curation.snapshot.read import snapshot_path
 from curation.tables import conform, to_parquet
 from schemas import dataset as layout
@@ -20,9 +21,13 @@ from schemas.training import TRAINING
 
 
 def write_tables(
-    dataset: Dataset, snapshot: str, decisions: Decisions, captions: CaptionReader
+    dataset: Dataset,
+    snapshot: str,
+    decisions: Decisions,
+    captions: CaptionReader,
+    pairs: pa.Table | None = None,
 ) -> dict[str, FileInfo]:
-    """Put `decisions/` and `data/`, one file each for a group of shards."""
+    """Put `decisions/` and `data/`, one file each for a group of shards, and `preferences/`."""
     files: dict[str, FileInfo] = {}
     group = decisions.rows.shard // layout.SHARDS_PER_GROUP
     bounds = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(group)]
@@ -50,7 +55,7 @@ def write_tables(
     if written != {"decisions/": len(group), "data/": int(decisions.kept.sum())}:
         message = f"snapshot {snapshot}: wrote {written} of {len(group)} rows"
         raise ConservationError(message)
-    return files
+    return files if pairs is None else files | write_pairs(dataset, snapshot, pairs)
 
 
 def _decisions_table(decisions: Decisions, start: int, stop: int) -> pa.Table:

@@ -8,6 +8,7 @@ from curation.snapshot.create import create_snapshot
 from curation.snapshot.manifest import FORMAT, SnapshotManifest
 from curation.snapshot.read import snapshot_path
 from schemas.decisions import DECISIONS
+from schemas.preferences import PREFERENCES, REFERENCE_ERRORS
 from schemas.training import MATERIALIZED, TRAINING
 from stages.sample import HierarchicalSampler
 from tests.curation.snapshot.snapshot_dataset import Image, make_dataset, unreadable
@@ -179,6 +180,30 @@ repeat: int32
 split: string"""
 
 
+PREFERENCES_ID = "1d410eaf40976860ba30cf89e0852dc8"
+
+PREFERENCES_DIGEST = "eaa660e3eab58e2adefc26bc98ea7708"
+
+PREFERENCES_TEXT = """\
+pair_id: fixed_size_binary[16]
+prompt: string
+winner_image_id: fixed_size_binary[16]
+loser_image_id: fixed_size_binary[16]
+source: string
+margin: double
+kept: bool
+reason: string
+split: string"""
+
+REFERENCE_ERRORS_TEXT = """\
+pair_id: fixed_size_binary[16]
+epoch: int64
+sigma: float
+e_ref_win: float
+e_ref_lose: float
+numel: int64"""
+
+
 def make():
     """Describe the frozen dataset: every kind of row once."""
     images = [
@@ -263,6 +288,45 @@ def test_the_schemas_are_frozen():
     assert schema_text(MATERIALIZED) == (
         f"{TRAINING_TEXT}\nbucket_width: int32\nbucket_height: int32\nimage_bytes: binary"
     )
+
+
+def test_a_snapshot_with_preferences_is_frozen_too(tmp_path):
+    """The file, its columns, and the digest and id that follow from its values."""
+    images, later, options = make()
+    made = make_dataset(tmp_path / "d", images, later, **options)
+    ids = [image.image_id.hex() for image in (images[0], images[4], images[5])]
+    rows = [
+        {"prompt": "a portrait", "winner": ids[0], "loser": ids[1], "margin": 2, "source": "me"},
+        {"prompt": "a bird", "winner": ids[1], "loser": ids[2]},
+        {"prompt": "a bird", "winner": ids[2], "loser": ids[2]},
+    ]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manifest = create_snapshot(
+        made.dataset,
+        made.pipeline,
+        made.instances,
+        made.relations,
+        HierarchicalSampler(),
+        preferences=str(tmp_path / "pairs.jsonl"),
+    ).manifest
+
+    assert manifest.content.preferences == PREFERENCES_DIGEST
+    assert manifest.id == PREFERENCES_ID
+    assert manifest.preferences is not None
+    assert manifest.preferences.model_dump() == {
+        "pairs": 3,
+        "kept": 1,
+        "excluded": {"bucket_mismatch": 1, "same_image": 1},
+        "splits": {"train": 1, "validation": 0},
+        "sources": {"": 1},
+    }
+    assert sorted(manifest.files) == [
+        "data/part-00000.parquet",
+        "decisions/part-00000.parquet",
+        "preferences/shard-00000.parquet",
+    ]
+    assert schema_text(PREFERENCES) == PREFERENCES_TEXT
+    assert schema_text(REFERENCE_ERRORS) == REFERENCE_ERRORS_TEXT
 
 
 def test_identifiers_are_uuids_on_disk(tmp_path):

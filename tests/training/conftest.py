@@ -1,12 +1,17 @@
 """A dataset with a snapshot to train on, made once by the real stages."""
 
+import shutil
+import uuid
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
 
+from curation.dataset import Dataset
 from jobs.sessions import open_session
 from jobs.snapshot import create_snapshot
 from tests.fakes.inline_runner import InlineRunner
@@ -47,6 +52,27 @@ def corpus(tmp_path_factory) -> Path:
     assert summary.complete, summary.lines()
     create_snapshot(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def preferred(corpus, tmp_path_factory) -> tuple[Dataset, str]:
+    """Copy the corpus and prefer one of two neighbours of a size; return dataset and snapshot."""
+    folder = tmp_path_factory.mktemp("preferred")
+    shutil.copytree(corpus.parent / "dataset", folder / "dataset")
+    dataset = Dataset.open(str(folder / "dataset"))
+    tables = [dataset.read_images(n, ["source_key", "image_id"]) for n in dataset.image_shards()]
+    ids = {row["source_key"]: row["image_id"] for t in tables for row in t.to_pylist()}
+    keys = sorted(ids, key=lambda key: int(Path(key).stem))
+    rows = []
+    for number, (one, other) in enumerate(zip(keys, keys[4:], strict=False)):
+        if number % 8 < 4:  # every fourth picture has the same size; no picture is in two pairs
+            sides = (str(uuid.UUID(bytes=ids[key])) for key in (one, other))
+            rows.append((f"a {Path(one).parent.name} picture, number {number}", *sides))
+    columns = dict(zip(("prompt", "winner", "loser"), zip(*rows, strict=True), strict=True))
+    pq.write_table(pa.table(columns), folder / "pairs.parquet")
+    overrides = [f"dataset={folder / 'dataset'}"]
+    made = create_snapshot(corpus, overrides, preferences=str(folder / "pairs.parquet"))
+    return dataset, made.manifest.id
 
 
 @pytest.fixture

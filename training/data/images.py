@@ -21,7 +21,8 @@ class ImageReader:
     """Reads views of images by position, and keeps the last ones.
 
     A view is a pure function of the file and the bucket, so what is kept cannot go stale. Images
-    are read by row groups of 64, whose other images are kept as well where they are wanted.
+    are read by row groups of 64, whose other images are kept as well where they are wanted. What
+    was forgotten since the snapshot is black: its bytes are gone, and it counts nothing.
 
     Args:
         table: The images.
@@ -47,6 +48,8 @@ class ImageReader:
         for position, (shard, row) in enumerate(
             zip(table.shard.tolist(), table.row.tolist(), strict=True)
         ):
+            if table.forbidden[position]:
+                continue
             self._of_group.setdefault((shard, row // IMAGE_ROW_GROUP), []).append(position)
 
     def size(self, position: int) -> Bucket:
@@ -66,7 +69,10 @@ class ImageReader:
         wanted = set(positions)
         found: dict[int, NDArray[np.uint8]] = {}
         for position in sorted(wanted):
-            if position in self._cache:
+            if self._table.forbidden[position]:
+                spec = self._specs[int(self._table.aspect[position])]
+                found[position] = np.zeros((spec.height_px or 0, spec.size_px, 3), np.uint8)
+            elif position in self._cache:
                 self._cache.move_to_end(position)
                 found[position] = self._cache[position]
             elif position not in found:

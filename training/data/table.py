@@ -68,7 +68,11 @@ class TrainingTable:
         if config.without == "refuse":
             draw = CaptionDraw(config, 0)
             lists = self.captions.to_pylist()
-            bare = sum(1 for captions in lists if not draw.usable(captions or ()))
+            bare = sum(
+                1
+                for captions, is_forbidden in zip(lists, self.forbidden, strict=True)
+                if not is_forbidden and not draw.usable(captions or ())
+            )
             if bare:
                 kinds = sorted({c["variant"] for captions in lists for c in captions or ()})
                 message = (

@@ -97,3 +97,33 @@ def test_create_says_that_no_image_moved(two_splits, capsys):
     assert told.out.splitlines()[-1] == "no image moved to another split"
     assert "moved" not in silent.out
     assert "moved" not in json.loads(longtail(capsys, "snapshot", "create", pipeline, "--json").out)
+
+
+def test_create_and_show_say_where_pairs_went(two_splits, tmp_path, capsys):
+    """For people a table, for programs the counts; bad tables are a sentence."""
+    pipeline, before, _ = two_splits
+    rows = json.loads(
+        longtail(
+            capsys,
+            *("sql", pipeline.parent / "dataset", "--format", "json"),
+            "SELECT DISTINCT image_id AS id FROM decisions WHERE kept ORDER BY 1 LIMIT 2",
+        ).out
+    )
+    table = tmp_path / "pairs.csv"
+    ids = [row["id"] for row in rows]
+    lines = ["prompt,winner,loser,source", f"x,{ids[0]},{ids[0]},me", f"y,{ids[0]},{ids[1]},me"]
+    table.write_text("\n".join(lines))
+    asked = ("snapshot", "create", pipeline, "--preferences", table)
+
+    made = json.loads(longtail(capsys, *asked, "--json").out)
+    shown = longtail(capsys, "snapshot", "show", pipeline.parent / "dataset", made["id"]).out
+    diff = longtail(capsys, "snapshot", "diff", pipeline.parent / "dataset", before, made["id"]).out
+    bad = longtail(capsys, *asked[:-1], tmp_path / "none.csv")
+
+    counts = made["preferences"]
+    assert counts["pairs"] == 2 == counts["kept"] + sum(counts["excluded"].values())
+    assert f"2 pairs of preferred images, {counts['kept']} kept" in shown
+    assert ["out", "same_image", "1"] in [line.split() for line in shown.splitlines()]
+    assert f"{counts['kept']} pairs gained, 0 lost" in diff
+    assert bad.code == 2
+    assert "there is no such table of preferences" in bad.err
