@@ -52,10 +52,9 @@ class Evaluation:
     def _figures(self, step: int) -> dict[str, float]:
         config = self._run.recipe.evaluation
         figures = self._held_out(config.images) if config.images else {}
-        if config.prompts and self._folder is not None:
-            folder = self._folder / "samples"
-            folder.mkdir(parents=True, exist_ok=True)
-            run = self._run
+        run = self._run
+        if config.prompts and run.checkpoints.store.is_local:
+            # Every rank draws, even though one writes: a sharded model answers to all or to none.
             pixels = draw_pictures(
                 self._loop.trained["model"].module,
                 run.codec,
@@ -65,7 +64,10 @@ class Evaluation:
                 size=run.buckets[0],
                 device=run.device,
             )
-            as_pillow(contact_sheet(pixels)).save(folder / f"step-{step:08d}.png")
+            if self._folder is not None:
+                folder = self._folder / "samples"
+                folder.mkdir(parents=True, exist_ok=True)
+                as_pillow(contact_sheet(pixels)).save(folder / f"step-{step:08d}.png")
         return figures
 
     @torch.no_grad()

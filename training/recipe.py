@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from curation.config import Config, apply_overrides, parse_yaml, validate
+from curation.config import Config, apply_overrides, parse_yaml, read_text, validate
 from curation.errors import ConfigError
 from curation.urls import check_values
 from training.data.captions import CaptionConfig
@@ -18,6 +19,7 @@ from training.model import ModelConfig
 from training.objectives import AnyObjective
 from training.objectives.flow import FlowConfig
 from training.optimizers import OptimizerConfig
+from training.workers import WorkersConfig
 
 
 class DataConfig(Config):
@@ -84,6 +86,7 @@ class Recipe(Config):
         evaluation: What is looked at meanwhile.
         precision: In which the model computes; its weights stay fp32.
         protocols: fsspec protocols that originals left in place may be read by.
+        workers: The processes that train together.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Recipe(Config):
     evaluation: EvaluationConfig = EvaluationConfig()
     precision: Literal["fp32", "bf16"] = "fp32"
     protocols: tuple[str, ...] = ("file",)
+    workers: WorkersConfig = WorkersConfig()
 
     @field_validator("name")
     @classmethod
@@ -109,6 +113,15 @@ class Recipe(Config):
             message = "a recipe name has lower-case letters, digits, '_' and '-' only"
             raise ValueError(message)
         return name
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file.
+
+    Raises:
+        ConfigError: One sentence for each problem.
+    """
+    return parse_recipe(read_text(path), str(path), overrides)
 
 
 def parse_recipe(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe:

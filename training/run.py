@@ -4,7 +4,8 @@ Several processes (torchrun, Ray Train) each call `train`; they find each other 
 torch.distributed, which whoever starts them has set up.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 
 from curation.config import Config
 from curation.dataset import Dataset
-from curation.errors import UsageError
 from curation.fingerprint import digest
 from curation.snapshot.read import find_snapshot
+from training.agreement import Agreement
 from training.checkpoint import Checkpoints
 from training.data.buckets import scaled_buckets
 from training.data.images import ImageReader
@@ -25,17 +26,23 @@ from training.data.table import TrainingTable, read_training_table
 from training.encoders.latents import LatentCodec, make_codec
 from training.encoders.texts import TextEncoder, make_text_encoder
 from training.evaluate import Evaluation
+from training.heard import Hear, HeardJournal
 from training.journal import Journal
 from training.loop import Loop
 from training.model import Dit
 from training.objectives import OBJECTIVES
+from training.preflight import check_encoders, check_weights, newest_step
 from training.ranks import rank, world_size
 from training.recipe import Recipe
 from training.sharding import compute_in, shard_model
+from training.stopping import TrainingInterruptedError
 
 
 class Run:
     """A recipe put together: everything that `train`, and looking at its results, needs.
+
+    Making one reads the snapshot's table and refuses what it lacks; encoders, which may be large,
+    are loaded when they are first used.
 
     Args:
         recipe: The recipe.
@@ -50,10 +57,22 @@ class Run:
         self.table = read_training_table(self.dataset, self.snapshot, "train")
         self.table.check(recipe.data.captions)
         self.held_out = read_training_table(self.dataset, self.snapshot, "validation")
-        self.codec: LatentCodec = make_codec(recipe.codec)
-        self.texts: TextEncoder = make_text_encoder(recipe.text)
-        self.buckets = scaled_buckets(recipe.data.edge_px, self.codec.stride)
         self.checkpoints = Checkpoints(recipe.output, recipe.loop.keep_last)
+
+    @cached_property
+    def codec(self) -> LatentCodec:
+        """Pictures to latents."""
+        return make_codec(self.recipe.codec)
+
+    @cached_property
+    def texts(self) -> TextEncoder:
+        """Captions to features."""
+        return make_text_encoder(self.recipe.text)
+
+    @cached_property
+    def buckets(self) -> tuple[tuple[int, int], ...]:
+        """The sizes that images have, (width, height) in pixels."""
+        return scaled_buckets(self.recipe.data.edge_px, self.codec.stride)
 
     def model(self) -> Dit:
         """Make the model with the weights that the seed gives."""
@@ -103,21 +122,29 @@ class Run:
             "snapshot": self.snapshot,
             "recipe": recipe,
             "places": {"codec": _fields(self.recipe.codec), "text": _fields(self.recipe.text)},
-            "encoders": {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())},
+            "encoders": self.encoders(),
             "meaning": self.meaning(),
         }
 
-    def meaning(self) -> str:
-        """Return what a checkpoint must share with a run that goes on from it."""
+    def encoders(self) -> dict[str, Any]:
+        """Return what the encoders are."""
+        return {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())}
+
+    def meaning(self, encoders: Mapping[str, Any] | None = None) -> str:
+        """Return what a checkpoint must share with a run that goes on from it.
+
+        Args:
+            encoders: What `encoders` says, where that is known without loading them.
+        """
         recipe = self.recipe.model_dump(mode="json")
-        for name in ("name", "dataset", "snapshot", "output", "evaluation", "protocols"):
+        for name in ("name", "dataset", "snapshot", "output", "evaluation", "protocols", "workers"):
             recipe.pop(name, None)
         for name in ("steps", "checkpoint_every", "keep_last", "log_every", "spike", "prefetch"):
             recipe["loop"].pop(name)
         for name in ("micro_size", "cache_bytes"):
             recipe["data"].pop(name)
-        encoders = {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())}
-        return digest({"recipe": recipe, "encoders": encoders, "snapshot": self.snapshot})
+        known = self.encoders() if encoders is None else dict(encoders)
+        return digest({"recipe": recipe, "encoders": known, "snapshot": self.snapshot})
 
 
 def _fields(config: Config) -> dict[str, Any]:
@@ -132,7 +159,7 @@ def train(
     device: torch.device | None = None,
     on_step: Callable[[int], None] = lambda step: None,
 ) -> Run:
-    """Train as a recipe says, to its last step.
+    """Train as a recipe says, to its last step; a run that is there already is left alone.
 
     Args:
         recipe: The recipe.
@@ -145,14 +172,64 @@ def train(
             the snapshot lacks what the recipe needs.
         TrainingStoppedError: A loss was no number, or rose out of all proportion.
     """
-    torch.manual_seed(recipe.seed)  # every draw has its own key; this is for what a library draws
+    run, start = prepare(recipe, resume=resume, device=device)
+    carry_out(run, start, on_step=on_step)
+    return run
+
+
+def prepare(
+    recipe: Recipe, *, resume: bool = False, device: torch.device | None = None
+) -> tuple[Run, int | None]:
+    """Do everything that can refuse a recipe without a device and without loading weights.
+
+    Returns:
+        The run, and the step to go on from; null for the beginning.
+
+    Raises:
+        UsageError: See `train`.
+    """
     run = Run(recipe, device)
-    start = _start(run, resume=resume)
+    start = newest_step(run, resume=resume)
+    check_weights(recipe)
+    return run, start
+
+
+def carry_out(
+    run: Run,
+    start: int | None,
+    *,
+    on_step: Callable[[int], None] = lambda step: None,
+    hear: Hear = lambda step, figures: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train what was prepared, on this rank.
+
+    Args:
+        run: What `prepare` made.
+        start: The step to go on from.
+        on_step: Called after every step.
+        hear: Told figures as they come, on rank 0.
+        stop: Asked after every step whether to stop; one rank's yes counts for all.
+
+    Raises:
+        UsageError: The ranks do not train the same, or not into the same place.
+        TrainingInterruptedError: `stop` said so, and the checkpoint of the last step is written.
+        TrainingStoppedError: See `train`.
+    """
+    recipe = run.recipe
+    if is_finished(run, start):
+        return
+    agreement = Agreement(recipe.workers.timeout_s)
+    agreement.check_same({"snapshot": run.snapshot, "checkpoint": str(start)})
+    agreement.check_shared(run.checkpoints.store)
+    check_encoders(run, start)
+    agreement.check_same({"recipe or encoder": run.meaning()})
+    torch.manual_seed(recipe.seed)  # every draw has its own key; this is for what a library draws
     model = run.model()
     objective = OBJECTIVES[recipe.objective.objective](recipe.objective, model)
     is_first = rank() == 0
     folder = _journal_folder(run.checkpoints) if is_first else None
-    journal = Journal(folder, start or 0)
+    journal = HeardJournal(folder, start or 0, hear) if is_first else Journal(None, start or 0)
     loop = Loop(
         objective,
         run.source(run.table),
@@ -170,36 +247,22 @@ def train(
         if step % recipe.evaluation.every == 0 or step == recipe.loop.steps:
             journal.write(step, evaluation.at(step))
         on_step(step)
+        if step < recipe.loop.steps and agreement.any(stop()):
+            if step % recipe.loop.checkpoint_every:  # else it is written already
+                loop.save()
+            raise TrainingInterruptedError(step)
 
     loop.run(after)
-    return run
+
+
+def is_finished(run: Run, start: int | None) -> bool:
+    """Say whether the step to go on from is the last."""
+    return start is not None and start >= run.recipe.loop.steps
 
 
 def default_device() -> torch.device:
     """Return a GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _start(run: Run, *, resume: bool) -> int | None:
-    """Return the step to go on from."""
-    steps = run.checkpoints.steps()
-    where = run.recipe.output
-    if not steps:
-        return None
-    if not resume:
-        message = (
-            f"{where}: holds checkpoints up to step {steps[-1]}; say --resume to go on from there, "
-            "or name another output"
-        )
-        raise UsageError(message)
-    told = run.checkpoints.state(steps[-1])
-    if told.get("meaning") != run.meaning():
-        message = (
-            f"{where}: its checkpoints were made by another recipe, snapshot or encoder (snapshot "
-            f"{str(told.get('snapshot'))[:12]}, now {run.snapshot[:12]}); name another output"
-        )
-        raise UsageError(message)
-    return steps[-1]
 
 
 def _journal_folder(checkpoints: Checkpoints) -> Path | None:

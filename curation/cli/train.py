@@ -1,10 +1,12 @@
 """`longtail train`, `longtail generate` and `longtail export`."""
 
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from curation.cli.console import print_lines
+from curation.cli.console import print_lines, printable
 
 
 @click.command()
@@ -18,33 +20,107 @@ from curation.cli.console import print_lines
     metavar="PATH=VALUE",
     help="Set one key of the recipe, as in optimizer.lr=1e-5; may be repeated.",
 )
-def train(recipe: Path, snapshot: str | None, resume: bool, overrides: tuple[str, ...]) -> None:
+@click.option("--ray", "on_ray", is_flag=True, help="Train on a Ray cluster.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes, with --ray.")
+@click.option("--address", help="Address of the Ray cluster; a local one is started if left.")
+def train(
+    recipe: Path,
+    snapshot: str | None,
+    resume: bool,
+    overrides: tuple[str, ...],
+    on_ray: bool,
+    workers: int | None,
+    address: str | None,
+) -> int:
     """Train a model on a snapshot, as RECIPE says.
 
     RECIPE is a YAML file. Figures go to `metrics.jsonl` in the run's output, pictures to
-    `samples/`, checkpoints to `step-<n>/`.
+    `samples/`, checkpoints to `step-<n>/`. Ctrl-C and SIGTERM end it after the step in hand, with
+    a checkpoint. Started by torchrun, it is one of several processes.
     """
-    from curation.config import read_text
-    from training.recipe import parse_recipe
-    from training.run import train as run_training
+    from curation.errors import UsageError
 
     if snapshot is not None:
         overrides = (*overrides, f"snapshot='{snapshot}'")
-    parsed = parse_recipe(read_text(recipe), str(recipe), overrides)
-    every = parsed.loop.log_every
+    if on_ray:
+        if workers is not None:
+            overrides = (*overrides, f"workers.count={workers}")
+        return _train_on_ray(recipe, overrides, resume=resume, address=address)
+    if workers is not None or address is not None:
+        message = "--workers and --address are for --ray; without it, start with torchrun"
+        raise UsageError(message)
+    return _train_here(recipe, overrides, resume=resume)
 
-    def on_step(step: int) -> None:
-        if step % every == 0 or step == parsed.loop.steps:
-            click.echo(f"\rstep {step:,} of {parsed.loop.steps:,}", nl=False, err=True)
 
-    run = run_training(parsed, resume=resume, on_step=on_step)
+def _train_here(recipe: Path, overrides: Sequence[str], *, resume: bool) -> int:
+    """Train in this process, alone or as torchrun started it."""
+    from training.launch import launched
+    from training.recipe import read_recipe
+    from training.run import carry_out, is_finished, prepare
+    from training.stopping import TrainingInterruptedError, stop_signals
+
+    with launched() as ranks:
+        place = ranks.place
+        parsed = read_recipe(recipe, overrides)
+        run, start = prepare(parsed, resume=resume, device=place.device())
+        if is_finished(run, start):
+            if place.is_first:
+                print_lines([f"finished already, at step {start:,}: {parsed.output}"])
+            return 0
+        signals = stop_signals(
+            is_first=place.is_first, patience_s=_TORCHRUN_S if place.is_launched else 0.0
+        )
+        interrupted: TrainingInterruptedError | None = None
+        with signals as stop, ranks.joined(run.device, parsed.workers.timeout_s):
+            try:
+                carry_out(run, start, hear=_shown(parsed.loop.steps), stop=stop)
+            except TrainingInterruptedError as error:
+                interrupted = error
+    if place.is_first:
+        click.echo("", err=True)
+        summary = f"{len(run.table):,} images of snapshot {run.snapshot[:12]}"
+        where = f"checkpoints, figures and pictures: {parsed.output}"
+        print_lines([str(interrupted)] if interrupted else [summary, where])
+    return stop.exit_code if interrupted else 0
+
+
+def _train_on_ray(
+    recipe: Path, overrides: Sequence[str], *, resume: bool, address: str | None
+) -> int:
+    from jobs.sessions import train_on_ray
+    from training.recipe import read_recipe
+    from training.stopping import stop_signals
+
+    parsed = read_recipe(recipe, overrides)
+    with stop_signals() as stop:
+        trained = train_on_ray(
+            parsed,
+            resume=resume,
+            address=address,
+            hear=_shown(parsed.loop.steps),
+            say=lambda line: click.echo(printable(line), err=True),
+            stop=stop,
+        )
     click.echo("", err=True)
-    print_lines(
-        [
-            f"{len(run.table):,} images of snapshot {run.snapshot[:12]}",
-            f"checkpoints, figures and pictures: {parsed.output}",
-        ]
-    )
+    print_lines(trained.lines())
+    return stop.exit_code if trained.is_interrupted else 0
+
+
+_TORCHRUN_S = 5.0
+"""Within this time torchrun passes on a Ctrl-C that a terminal gave to all processes at once."""
+
+
+def _shown(steps: int) -> Callable[[int, Mapping[str, float]], None]:
+    """Return what shows figures: in one line on a terminal, one below the other in a pipe."""
+    from training.heard import progress_line
+
+    is_terminal = sys.stderr.isatty()
+
+    def show(step: int, figures: Mapping[str, float]) -> None:
+        line = progress_line(step, steps, figures)
+        click.echo(f"\r\033[K{line}" if is_terminal else line, nl=not is_terminal, err=True)
+
+    return show
 
 
 @click.command()

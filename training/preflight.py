@@ -1,0 +1,68 @@
+"""What can be refused before a device is taken and before any weights are loaded."""
+
+from typing import TYPE_CHECKING
+
+from curation.errors import UsageError
+from curation.weights import weights_digest
+from training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from training.run import Run
+
+
+def check_weights(recipe: Recipe) -> None:
+    """Refuse weights that are not to be had; what lies at a URL is fetched, as for any plan.
+
+    Raises:
+        ConfigError: Says which, and what to do.
+    """
+    for config in (recipe.model, recipe.codec, recipe.text):
+        for name, field in type(config).model_fields.items():
+            # What names a place, and nothing else, is left out of a configuration's meaning.
+            place = getattr(config, name) if field.exclude else None
+            if place is not None:
+                weights_digest(place)
+
+
+def newest_step(run: "Run", *, resume: bool) -> int | None:
+    """Return the step to go on from; null for the beginning.
+
+    Raises:
+        UsageError: The output holds checkpoints although `resume` is not asked for, or those of
+            another recipe or snapshot.
+    """
+    steps = run.checkpoints.steps()
+    where = run.recipe.output
+    if not steps:
+        return None
+    if not resume:
+        message = (
+            f"{where}: holds checkpoints up to step {steps[-1]}; say --resume to go on from there, "
+            "or name another output"
+        )
+        raise UsageError(message)
+    told = run.checkpoints.state(steps[-1])
+    if told.get("meaning") != run.meaning(told.get("encoders")):
+        message = (
+            f"{where}: its checkpoints were made by another recipe or snapshot (snapshot "
+            f"{str(told.get('snapshot'))[:12]}, now {run.snapshot[:12]}); name another output"
+        )
+        raise UsageError(message)
+    return steps[-1]
+
+
+def check_encoders(run: "Run", start: int | None) -> None:
+    """Refuse to go on with other encoders than those that the first steps saw; they are loaded.
+
+    Raises:
+        UsageError: Their weights, or what decides their output, changed.
+    """
+    if start is None:
+        return
+    told = run.checkpoints.state(start)
+    if told.get("meaning") != run.meaning():
+        message = (
+            f"{run.recipe.output}: its checkpoints were made with other encoders "
+            f"({told.get('encoders')}, now {run.encoders()}); name another output"
+        )
+        raise UsageError(message)
