@@ -74,14 +74,15 @@ def this_place() -> Place:
     if found["RANK"] is None and found["WORLD_SIZE"] is None:
         return Place()
     if missing := [name for name, value in found.items() if value is None]:
+        there = [name for name, value in found.items() if value is not None]
         message = (
-            f"the environment has RANK or WORLD_SIZE but no {', '.join(missing)}; start with "
-            "torchrun, or unset them"
+            f"the environment has {', '.join(there)} but no {', '.join(missing)}; start with "
+            "torchrun, or unset what is there"
         )
         raise UsageError(message)
     numbers = [os.environ[name] for name in _ENVIRONMENT[:3]]
     if not all(number.isdecimal() for number in numbers):
-        message = f"RANK, WORLD_SIZE and LOCAL_RANK are {', '.join(numbers)}: no numbers; unset them"
+        message = f"RANK, WORLD_SIZE and LOCAL_RANK are {', '.join(numbers)}, not numbers"
         raise UsageError(message)
     rank, world_size, local_rank = map(int, numbers)
     return Place(rank, world_size, local_rank, is_launched=True)

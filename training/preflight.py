@@ -1,10 +1,11 @@
 """What can be refused before a device is taken and before any weights are loaded."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from curation.errors import UsageError
 from curation.weights import weights_digest
-from training.recipe import Recipe
+from training.recipe import Recipe, meaningful
 
 if TYPE_CHECKING:
     from training.run import Run
@@ -44,8 +45,8 @@ def newest_step(run: "Run", *, resume: bool) -> int | None:
     told = run.checkpoints.state(steps[-1])
     if told.get("meaning") != run.meaning(told.get("encoders")):
         message = (
-            f"{where}: its checkpoints were made by another recipe or snapshot (snapshot "
-            f"{str(told.get('snapshot'))[:12]}, now {run.snapshot[:12]}); name another output"
+            f"{where}: its checkpoints were made by another recipe or snapshot "
+            f"({_changes(told, run)}); change that back, or name another output"
         )
         raise UsageError(message)
     return steps[-1]
@@ -66,3 +67,21 @@ def check_encoders(run: "Run", start: int | None) -> None:
             f"({told.get('encoders')}, now {run.encoders()}); name another output"
         )
         raise UsageError(message)
+
+
+def _changes(told: Mapping[str, Any], run: "Run") -> str:
+    """Say what differs from what a checkpoint says of its run."""
+    if told.get("snapshot") != run.snapshot:
+        return f"snapshot {str(told.get('snapshot'))[:12]}, now {run.snapshot[:12]}"
+    before = dict(_leaves(meaningful(told.get("recipe") or {}), ""))
+    now = dict(_leaves(meaningful(run.recipe.model_dump(mode="json")), ""))
+    names = sorted(n for n in before.keys() | now.keys() if before.get(n) != now.get(n))
+    return ", ".join(f"{n} {before.get(n)}, now {now.get(n)}" for n in names[:4]) or "the format"
+
+
+def _leaves(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    for name, part in value.items():
+        if isinstance(part, Mapping):
+            yield from _leaves(part, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", part

@@ -1,7 +1,7 @@
 """A training recipe: everything that decides what a run learns, and where it leaves it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -145,3 +145,19 @@ def parse_recipe(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe
             for line in str(error).splitlines()
         ]
         raise ConfigError("\n".join(lines)) from error
+
+
+def meaningful(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a recipe, as JSON, decides what is learnt; the rest may change on the way."""
+    found = {name: value for name, value in recipe.items() if name not in _FREE}
+    for part, names in _FREE_PARTS.items():
+        values = found.get(part) or {}
+        found[part] = {name: value for name, value in values.items() if name not in names}
+    return found
+
+
+_FREE = ("name", "dataset", "snapshot", "output", "evaluation", "protocols", "workers")
+_FREE_PARTS = {
+    "loop": ("steps", "checkpoint_every", "keep_last", "log_every", "spike", "prefetch"),
+    "data": ("micro_size", "cache_bytes"),
+}

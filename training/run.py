@@ -33,7 +33,7 @@ from training.model import Dit
 from training.objectives import OBJECTIVES
 from training.preflight import check_encoders, check_weights, newest_step
 from training.ranks import rank, world_size
-from training.recipe import Recipe
+from training.recipe import Recipe, meaningful
 from training.sharding import compute_in, shard_model
 from training.stopping import TrainingInterruptedError
 
@@ -136,14 +136,8 @@ class Run:
         Args:
             encoders: What `encoders` says, where that is known without loading them.
         """
-        recipe = self.recipe.model_dump(mode="json")
-        for name in ("name", "dataset", "snapshot", "output", "evaluation", "protocols", "workers"):
-            recipe.pop(name, None)
-        for name in ("steps", "checkpoint_every", "keep_last", "log_every", "spike", "prefetch"):
-            recipe["loop"].pop(name)
-        for name in ("micro_size", "cache_bytes"):
-            recipe["data"].pop(name)
         known = self.encoders() if encoders is None else dict(encoders)
+        recipe = meaningful(self.recipe.model_dump(mode="json"))
         return digest({"recipe": recipe, "encoders": known, "snapshot": self.snapshot})
 
 

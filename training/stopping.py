@@ -48,9 +48,11 @@ class StopSignals:
 
     @property
     def exit_code(self) -> int:
-        """What shells say of a command that was ended by this signal."""
-        assert self.received is not None
-        return 128 + self.received
+        """What shells say of a command that was ended by this signal.
+
+        Another process may have been the one that was asked: then as after Ctrl-C.
+        """
+        return 128 + (self.received or signal.SIGINT)
 
 
 @contextmanager

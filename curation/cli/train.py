@@ -87,23 +87,26 @@ def _train_here(recipe: Path, overrides: Sequence[str], *, resume: bool) -> int:
 def _train_on_ray(
     recipe: Path, overrides: Sequence[str], *, resume: bool, address: str | None
 ) -> int:
-    from jobs.sessions import train_on_ray
+    """Train on a cluster; this process watches."""
+    from jobs.training import train_on_ray
     from training.recipe import read_recipe
-    from training.stopping import stop_signals
 
     parsed = read_recipe(recipe, overrides)
-    with stop_signals() as stop:
-        trained = train_on_ray(
-            parsed,
-            resume=resume,
-            address=address,
-            hear=_shown(parsed.loop.steps),
-            say=lambda line: click.echo(printable(line), err=True),
-            stop=stop,
-        )
+    end = train_on_ray(
+        parsed,
+        resume=resume,
+        address=address,
+        hear=_shown(parsed.loop.steps),
+        say=_say,
+    )
     click.echo("", err=True)
-    print_lines(trained.lines())
-    return stop.exit_code if trained.is_interrupted else 0
+    print_lines(end.lines())
+    return end.exit_code
+
+
+def _say(words: str) -> None:
+    for line in words.splitlines():
+        click.echo(printable(line), err=True)
 
 
 _TORCHRUN_S = 5.0

@@ -1,0 +1,115 @@
+"""Training under Ray Train on a real cluster of two nodes, and what it does when processes die."""
+
+import os
+import signal
+
+import psutil
+import pytest
+import torch
+
+from curation.errors import ResourceError, UsageError
+from jobs.training import train_on_ray
+from tests.training.conftest import corpus, recipe  # noqa: F401 (fixtures)
+from training.checkpoint import Checkpoints
+from training.journal import read_journal
+from training.recipe import parse_recipe
+from training.run import train
+
+pytestmark = pytest.mark.slow
+
+LONG = {"steps": 30, "checkpoint_every": 5, "log_every": 1}
+
+
+@pytest.fixture
+def parsed(recipe, tmp_path):  # noqa: F811
+    """Return what makes the recipe of a short run on two processes, with changes."""
+
+    def make(name, *overrides, **changes):
+        text = recipe(
+            output=str(tmp_path / name), evaluation={"every": 1000, "images": 0}, **changes
+        )
+        settings = ("workers.count=2", "workers.gpus=0", *overrides)
+        return parse_recipe(text, "toy.yaml", settings)
+
+    return make
+
+
+def losses(folder):
+    """Return every loss of a run."""
+    return [line["model/loss"] for line in read_journal(folder) if "model/loss" in line]
+
+
+def tensors(folder, step):
+    """Return the bytes of every tensor file of a checkpoint."""
+    found = sorted((folder / f"step-{step:08d}/tensors").glob("*.distcp"))
+    return {path.name: path.read_bytes() for path in found}
+
+
+def test_a_killed_process_costs_the_steps_since_the_last_checkpoint(ray_cluster, parsed, tmp_path):
+    """Two processes lose as one does; killed in the middle, they end with the same bytes."""
+    torch.set_num_threads(1)
+    train(parsed("one", "loop.steps=6"), device=torch.device("cpu"))
+    straight = train_on_ray(parsed("straight", loop=LONG))
+    said, killed = [], []
+
+    def kill_one(step, figures):
+        if not killed and Checkpoints(str(tmp_path / "killed")).steps():
+            own = psutil.Process().children(recursive=True)
+            killed.append(next(p for p in own if p.name().startswith("ray::RayTrainW")))
+            killed[0].kill()
+
+    end = train_on_ray(parsed("killed", loop=LONG), hear=kill_one, say=said.append)
+
+    assert losses(tmp_path / "straight")[:6] == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    assert (straight.step, straight.exit_code, end.step, end.exit_code) == (30, 0, 30, 0)
+    (line,) = said
+    assert "going on from step" in line
+    assert losses(tmp_path / "killed") == losses(tmp_path / "straight")
+    assert tensors(tmp_path / "killed", 30) == tensors(tmp_path / "straight", 30)
+    again = train_on_ray(parsed("killed", loop=LONG), resume=True)
+    assert again.was_finished
+    assert again.lines() == [f"finished already, at step 30: {tmp_path / 'killed'}"]
+
+
+def test_a_signal_ends_a_run_with_a_checkpoint(ray_cluster, parsed, tmp_path):
+    """The driver passes the signal on; the run goes on from there, also with fewer processes."""
+
+    def interrupt(step, figures):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    stopped = train_on_ray(parsed("run", loop=LONG), hear=lambda s, f: s == 3 and interrupt(s, f))
+
+    assert stopped.exit_code == 128 + signal.SIGTERM
+    assert Checkpoints(str(tmp_path / "run")).steps()[-1] == stopped.step < 30
+    assert "go on with --resume" in stopped.lines()[0]
+    assert signal.getsignal(signal.SIGTERM) == before
+    steps = f"loop.steps={stopped.step + 2}"
+    end = train_on_ray(parsed("run", steps, "workers.count=1", loop=LONG), resume=True)
+    assert end.step == stopped.step + 2
+    assert end.exit_code == 0
+
+
+def test_what_no_restart_mends_is_said_once(ray_cluster, parsed, tmp_path):
+    """A loss that is no number ends the run at the first try, with the trainer's own sentence."""
+    from training.loop import TrainingStoppedError
+
+    said = []
+    with pytest.raises(TrainingStoppedError, match="the loss is"):
+        train_on_ray(parsed("run", "optimizer.lr=1e30"), say=said.append)
+
+    assert said == []
+
+
+def test_a_cluster_without_room_is_refused(ray_cluster, parsed):
+    """At once, where it can never hold the processes; after a time, where others are there."""
+    with pytest.raises(ResourceError, match=r"room for 4, with 4 CPU and 0 GPU on 2 node\(s\)"):
+        train_on_ray(parsed("run", "workers.count=5"))
+    with pytest.raises(ResourceError, match=r"compute on cores: --set workers.gpus=0"):
+        train_on_ray(parsed("run", "workers.gpus=1"))
+
+
+def test_an_output_that_not_all_share_is_refused(ray_cluster, parsed):
+    """Each process writes its part of a checkpoint: what one does not see, none must write to."""
+    with pytest.raises(UsageError, match="name an output that all nodes share"):
+        train_on_ray(parsed("run", "output=memory://train"))
