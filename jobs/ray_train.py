@@ -168,6 +168,7 @@ class RayTraining:
                     "workers.start_timeout_s"
                 )
                 return ResourceError(message)
+        self._has_begun = True
         return meant
 
 

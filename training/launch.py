@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from curation.errors import LongtailError, UsageError
@@ -96,7 +97,7 @@ class Ranks:
         store: What all of them read and write; null where this is the only one.
     """
 
-    def __init__(self, place: Place, store: dist.Store | None) -> None:
+    def __init__(self, place: Place, store: Store | None) -> None:
         self.place = place
         self._store = store
 
@@ -116,7 +117,7 @@ class Ranks:
             torch.cuda.set_device(device)
         dist.init_process_group(
             GPU_BACKEND if is_gpu else CPU_BACKEND,
-            store=dist.PrefixStore("group", self._store),
+            store=PrefixStore("group", self._store),
             rank=self.place.rank,
             world_size=self.place.world_size,
             timeout=timedelta(seconds=timeout_s),
@@ -146,7 +147,7 @@ def launched() -> Iterator[Ranks]:
         yield Ranks(place, None)
         return
     store, _, _ = next(rendezvous("env://"))
-    ranks = Ranks(place, dist.PrefixStore("longtail", store))
+    ranks = Ranks(place, PrefixStore("longtail", store))
     try:
         yield ranks
     except Exception as error:

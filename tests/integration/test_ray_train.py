@@ -5,6 +5,7 @@ import signal
 
 import psutil
 import pytest
+import ray
 import torch
 
 from curation.errors import ResourceError, UsageError
@@ -101,8 +102,48 @@ def test_what_no_restart_mends_is_said_once(ray_cluster, parsed, tmp_path):
     assert said == []
 
 
+def test_a_lost_node_leaves_fewer_processes(ray_cluster, parsed, tmp_path):
+    """They go on with what is left, where that is allowed; with the same batches and draws."""
+    nodes = [
+        ray_cluster.add_node(num_cpus=1, object_store_memory=80 << 20, resources={"trainer": 1})
+        for _ in range(2)
+    ]
+    said = []
+
+    def lose(step, figures):
+        if len(nodes) == 2 and Checkpoints(str(tmp_path / "run")).steps():
+            ray_cluster.remove_node(nodes.pop())
+
+    settings = ("workers.least=1", "workers.resources={trainer: 1}", "workers.start_timeout_s=20")
+    end = train_on_ray(parsed("run", *settings, loop=LONG), hear=lose, say=said.append)
+    ray_cluster.remove_node(nodes.pop())
+
+    assert (end.step, end.exit_code) == (30, 0)
+    assert "1 of 2 workers fit on the machines that are left" in said
+    assert len(losses(tmp_path / "run")) == 30
+
+
+def test_a_busy_cluster_is_waited_for_and_refused(ray_cluster, parsed):
+    """It could hold the processes, but others use it: not for ever."""
+    others = [ray.remote(num_cpus=2)(Busy).remote() for _ in range(2)]
+    ray.get([other.is_there.remote() for other in others])
+    try:
+        with pytest.raises(ResourceError, match=r"others use the cluster .* waited 2 s"):
+            train_on_ray(parsed("run", "workers.start_timeout_s=2"))
+    finally:
+        for other in others:
+            ray.kill(other)
+
+
+class Busy:
+    """Holds what it was given."""
+
+    def is_there(self):
+        return True
+
+
 def test_a_cluster_without_room_is_refused(ray_cluster, parsed):
-    """At once, where it can never hold the processes; after a time, where others are there."""
+    """At once, where it can never hold the processes."""
     with pytest.raises(ResourceError, match=r"room for 4, with 4 CPU and 0 GPU on 2 node\(s\)"):
         train_on_ray(parsed("run", "workers.count=5"))
     with pytest.raises(ResourceError, match=r"compute on cores: --set workers.gpus=0"):
