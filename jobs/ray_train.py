@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import ray
-from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchConfig
 from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
+from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.train.v2.torch.torch_trainer import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from curation.errors import LongtailError, ResourceError
@@ -24,7 +25,7 @@ from jobs.connect import connect
 from jobs.restarts import GroupLostError, keep_going
 from jobs.train_failures import explain
 from jobs.train_rooms import admit_training, most_workers, needs
-from jobs.train_worker import LOOK_S, Desk, work
+from jobs.train_worker import LOOK_S, DeskActor, work
 from training.checkpoint import Checkpoints
 from training.heard import Hear
 from training.launch import CPU_BACKEND, GPU_BACKEND
@@ -109,7 +110,7 @@ class RayTraining:
         if stop():
             return self._newest() or 0
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        desk = Desk.options(scheduling_strategy=here).remote()
+        desk = DeskActor.options(scheduling_strategy=here).remote()
         with tempfile.TemporaryDirectory(prefix="longtail-train-") as folder:
             trainer = self._trainer(size, folder, {"desk": desk, "marker": marker})
             fitting = _Fitting(trainer, self._start_timeout_s)
@@ -203,7 +204,8 @@ class _Fitting:
 
     def _fit(self) -> None:
         try:
-            self.stopped_at = self._trainer.fit().return_value
+            result: Any = self._trainer.fit()
+            self.stopped_at = result.return_value
         except TrainingFailedError as error:
             self.error = error
         except BaseException as error:  # noqa: BLE001 (raised again in the thread that waits)

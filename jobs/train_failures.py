@@ -45,8 +45,9 @@ def _of_workers(failures: Mapping[int, Exception], words: str) -> LongtailError:
         if isinstance(error, _FINAL):
             return error
     for number, error in sorted(failures.items()):
-        is_gone = isinstance(error, WorkerHealthCheckFailedError)
-        cause = error.health_check_failure if is_gone else error
+        cause = error
+        if isinstance(error, WorkerHealthCheckFailedError):
+            cause = error.health_check_failure
         if isinstance(cause, RayActorError):
             is_taken = cause.preempted
             reason = "its machine was taken away" if is_taken else "it died"

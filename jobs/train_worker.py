@@ -19,7 +19,6 @@ LOOK_S = 1.0
 """How often figures and requests to stop pass between the driver and the first process."""
 
 
-@ray.remote(num_cpus=0)
 class Desk:
     """Where the driver and the first process leave word for each other."""
 
@@ -37,6 +36,9 @@ class Desk:
         self._is_stopped = self._is_stopped or is_stopped
         lines, self._lines = self._lines, []
         return lines
+
+
+DeskActor: Any = ray.remote(num_cpus=0)(Desk)
 
 
 class _Messenger:

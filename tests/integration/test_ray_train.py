@@ -2,8 +2,9 @@
 
 import os
 import signal
+from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
 import ray
 import torch
@@ -46,18 +47,40 @@ def tensors(folder, step):
     return {path.name: path.read_bytes() for path in found}
 
 
+def train_workers():
+    """Return the process ids of Ray Train's workers below this process."""
+    parents, found = {}, []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = path.read_text().partition("(")[2].rpartition(")")
+        except FileNotFoundError:
+            continue  # it ended meanwhile
+        pid = int(path.parent.name)
+        parents[pid] = int(rest.split()[1])
+        if name.startswith("ray::RayTrainW"):
+            found.append(pid)
+    return [pid for pid in found if is_below(pid, parents)]
+
+
+def is_below(pid, parents):
+    """Say whether a process descends from this one."""
+    while pid in parents and pid != os.getpid():
+        pid = parents[pid]
+    return pid == os.getpid()
+
+
 def test_a_killed_process_costs_the_steps_since_the_last_checkpoint(ray_cluster, parsed, tmp_path):
     """Two processes lose as one does; killed in the middle, they end with the same bytes."""
     torch.set_num_threads(1)
     train(parsed("one", "loop.steps=6"), device=torch.device("cpu"))
     straight = train_on_ray(parsed("straight", loop=LONG))
-    said, killed = [], []
+    said: list[str] = []
+    killed: list[int] = []
 
     def kill_one(step, figures):
         if not killed and Checkpoints(str(tmp_path / "killed")).steps():
-            own = psutil.Process().children(recursive=True)
-            killed.append(next(p for p in own if p.name().startswith("ray::RayTrainW")))
-            killed[0].kill()
+            killed.append(train_workers()[0])
+            os.kill(killed[0], signal.SIGKILL)
 
     end = train_on_ray(parsed("killed", loop=LONG), hear=kill_one, say=said.append)
 
@@ -76,10 +99,11 @@ def test_a_signal_ends_a_run_with_a_checkpoint(ray_cluster, parsed, tmp_path):
     """The driver passes the signal on; the run goes on from there, also with fewer processes."""
 
     def interrupt(step, figures):
-        os.kill(os.getpid(), signal.SIGTERM)
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    stopped = train_on_ray(parsed("run", loop=LONG), hear=lambda s, f: s == 3 and interrupt(s, f))
+    stopped = train_on_ray(parsed("run", loop=LONG), hear=interrupt)
 
     assert stopped.exit_code == 128 + signal.SIGTERM
     assert Checkpoints(str(tmp_path / "run")).steps()[-1] == stopped.step < 30
@@ -95,7 +119,7 @@ def test_what_no_restart_mends_is_said_once(ray_cluster, parsed, tmp_path):
     """A loss that is no number ends the run at the first try, with the trainer's own sentence."""
     from training.loop import TrainingStoppedError
 
-    said = []
+    said: list[str] = []
     with pytest.raises(TrainingStoppedError, match="the loss is"):
         train_on_ray(parsed("run", "optimizer.lr=1e30"), say=said.append)
 
@@ -108,7 +132,7 @@ def test_a_lost_node_leaves_fewer_processes(ray_cluster, parsed, tmp_path):
         ray_cluster.add_node(num_cpus=1, object_store_memory=80 << 20, resources={"trainer": 1})
         for _ in range(2)
     ]
-    said = []
+    said: list[str] = []
 
     def lose(step, figures):
         if len(nodes) == 2 and Checkpoints(str(tmp_path / "run")).steps():
@@ -125,7 +149,8 @@ def test_a_lost_node_leaves_fewer_processes(ray_cluster, parsed, tmp_path):
 
 def test_a_busy_cluster_is_waited_for_and_refused(ray_cluster, parsed):
     """It could hold the processes, but others use it: not for ever."""
-    others = [ray.remote(num_cpus=2)(Busy).remote() for _ in range(2)]
+    busy: Any = ray.remote(num_cpus=2)(Busy)
+    others = [busy.remote() for _ in range(2)]
     ray.get([other.is_there.remote() for other in others])
     try:
         with pytest.raises(ResourceError, match=r"others use the cluster .* waited 2 s"):

@@ -32,8 +32,8 @@ def refused(check, *arguments):
 def compare(number, folder):
     """Be one of two processes that compare notes."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    store = dist.FileStore(str(folder / "store"), 2)
-    dist.init_process_group("gloo", store=store, rank=number, world_size=2)
+    meet = f"file://{folder}/store"
+    dist.init_process_group("gloo", init_method=meet, rank=number, world_size=2)
     agreement = Agreement(60)
     assert rank() == number
 

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 def test_the_first_signal_asks_and_the_second_ends(number, capfd):
     """Python's own handlers come back afterwards."""
     before = signal.getsignal(number)
-    ended = []
+    ended: list[int] = []
     with stop_signals(at_once=ended.append) as stop:
         assert not stop()
         os.kill(os.getpid(), number)
@@ -38,7 +38,7 @@ def test_the_first_signal_asks_and_the_second_ends(number, capfd):
 
 def test_a_signal_that_came_twice_is_one():
     """As torchrun passes on what a terminal gave to every process already."""
-    ended = []
+    ended: list[int] = []
     with stop_signals(patience_s=3600.0, is_first=False, at_once=ended.append) as stop:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -49,7 +49,7 @@ def test_a_signal_that_came_twice_is_one():
 
 def test_a_thread_takes_no_signals():
     """Python gives them to the main thread alone: elsewhere a run is never asked to stop."""
-    asked = []
+    asked: list[bool] = []
 
     def look():
         with stop_signals() as stop:
@@ -77,7 +77,7 @@ def test_a_stopped_run_goes_on_to_the_bit(recipe, tmp_path, stop_at):
     text = recipe()
     train(parse_recipe(text, "toy.yaml", [f"output={straight}"]), device=CPU)
     parsed = parse_recipe(text, "toy.yaml", [f"output={stopped}"])
-    steps = []
+    steps: list[int] = []
 
     run, start = prepare(parsed, device=CPU)
     with pytest.raises(TrainingInterruptedError, match=f"after step {stop_at}"):
@@ -94,7 +94,7 @@ def test_a_stopped_run_goes_on_to_the_bit(recipe, tmp_path, stop_at):
 def test_a_stop_at_the_last_step_is_its_end(recipe, tmp_path):
     """There is nothing to go on with."""
     run, start = prepare(parse_recipe(recipe(), "toy.yaml"), device=CPU)
-    steps = []
+    steps: list[int] = []
 
     carry_out(run, start, on_step=steps.append, stop=lambda: steps[-1] == 6)
 
