@@ -111,13 +111,15 @@ class RayTraining:
             return self._newest() or 0
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         desk = DeskActor.options(scheduling_strategy=here).remote()
-        with tempfile.TemporaryDirectory(prefix="longtail-train-") as folder:
-            trainer = self._trainer(size, folder, {"desk": desk, "marker": marker})
-            fitting = _Fitting(trainer, self._start_timeout_s)
-            while not fitting.wait(LOOK_S):
+        try:
+            with tempfile.TemporaryDirectory(prefix="longtail-train-") as folder:
+                trainer = self._trainer(size, folder, {"desk": desk, "marker": marker})
+                fitting = _Fitting(trainer, self._start_timeout_s)
+                while not fitting.wait(LOOK_S):
+                    self._pass_on(desk, stop)
                 self._pass_on(desk, stop)
-            self._pass_on(desk, stop)
-        ray.kill(desk)
+        finally:
+            ray.kill(desk)  # a group that still trains takes this as the request to stop
         if fitting.error is None:
             return fitting.stopped_at
         raise self._explained(fitting.error) from fitting.error

@@ -7,6 +7,7 @@ from typing import Any
 
 import ray
 import torch
+from ray.exceptions import RayActorError
 
 from curation.errors import UsageError
 from training.heard import Hear
@@ -76,7 +77,10 @@ class _Messenger:
 
     def _go(self) -> None:
         lines = [self._lines.get() for _ in range(self._lines.qsize())]
-        self._is_stopped = ray.get(self._desk.leave.remote(lines)) or self._is_stopped
+        try:
+            self._is_stopped = ray.get(self._desk.leave.remote(lines)) or self._is_stopped
+        except RayActorError:
+            self._is_stopped = True  # the driver has gone, or has given this group up
 
 
 def work(told: Mapping[str, Any]) -> int | None:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from training.run import train
 
 pytestmark = pytest.mark.slow
 
-LONG = {"steps": 30, "checkpoint_every": 5, "log_every": 1}
+LONG = {"steps": 80, "checkpoint_every": 10, "log_every": 1}
 
 
 @pytest.fixture
@@ -75,24 +77,27 @@ def test_a_killed_process_costs_the_steps_since_the_last_checkpoint(ray_cluster,
     train(parsed("one", "loop.steps=6"), device=torch.device("cpu"))
     straight = train_on_ray(parsed("straight", loop=LONG))
     said: list[str] = []
-    killed: list[int] = []
+    checkpoints = Checkpoints(str(tmp_path / "killed"))
 
-    def kill_one(step, figures):
-        if not killed and Checkpoints(str(tmp_path / "killed")).steps():
-            killed.append(train_workers()[0])
-            os.kill(killed[0], signal.SIGKILL)
+    def kill_one():
+        while not checkpoints.steps():
+            time.sleep(0.02)
+        os.kill(train_workers()[0], signal.SIGKILL)
 
-    end = train_on_ray(parsed("killed", loop=LONG), hear=kill_one, say=said.append)
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    end = train_on_ray(parsed("killed", loop=LONG), say=said.append)
+    killer.join()
 
     assert losses(tmp_path / "straight")[:6] == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
-    assert (straight.step, straight.exit_code, end.step, end.exit_code) == (30, 0, 30, 0)
+    assert (straight.step, straight.exit_code, end.step, end.exit_code) == (80, 0, 80, 0)
     (line,) = said
     assert "going on from step" in line
     assert losses(tmp_path / "killed") == losses(tmp_path / "straight")
-    assert tensors(tmp_path / "killed", 30) == tensors(tmp_path / "straight", 30)
+    assert tensors(tmp_path / "killed", 80) == tensors(tmp_path / "straight", 80)
     again = train_on_ray(parsed("killed", loop=LONG), resume=True)
     assert again.was_finished
-    assert again.lines() == [f"finished already, at step 30: {tmp_path / 'killed'}"]
+    assert again.lines() == [f"finished already, at step 80: {tmp_path / 'killed'}"]
 
 
 def test_a_signal_ends_a_run_with_a_checkpoint(ray_cluster, parsed, tmp_path):
@@ -106,7 +111,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint(ray_cluster, parsed, tmp_path):
     stopped = train_on_ray(parsed("run", loop=LONG), hear=interrupt)
 
     assert stopped.exit_code == 128 + signal.SIGTERM
-    assert Checkpoints(str(tmp_path / "run")).steps()[-1] == stopped.step < 30
+    assert Checkpoints(str(tmp_path / "run")).steps()[-1] == stopped.step < 80
     assert "go on with --resume" in stopped.lines()[0]
     assert signal.getsignal(signal.SIGTERM) == before
     steps = f"loop.steps={stopped.step + 2}"
@@ -142,9 +147,9 @@ def test_a_lost_node_leaves_fewer_processes(ray_cluster, parsed, tmp_path):
     end = train_on_ray(parsed("run", *settings, loop=LONG), hear=lose, say=said.append)
     ray_cluster.remove_node(nodes.pop())
 
-    assert (end.step, end.exit_code) == (30, 0)
+    assert (end.step, end.exit_code) == (80, 0)
     assert "1 of 2 workers fit on the machines that are left" in said
-    assert len(losses(tmp_path / "run")) == 30
+    assert len(losses(tmp_path / "run")) == 80
 
 
 def test_a_busy_cluster_is_waited_for_and_refused(ray_cluster, parsed):
