@@ -16,8 +16,12 @@ _SHARED_MEMORY = Path("/dev/shm")
 """Where Ray keeps its object store on Linux."""
 
 
-def connect(address: str | None) -> bool:
+def connect(address: str | None, *, shows_logs: bool = True) -> bool:
     """Join the cluster at `address` or in `RAY_ADDRESS`; else start Ray on this machine.
+
+    Args:
+        address: Of a running cluster.
+        shows_logs: Whether what workers print comes here too; Ray keeps it on their machines.
 
     Returns:
         Whether Ray was started here, so that it must be stopped here too.
@@ -33,12 +37,12 @@ def connect(address: str | None) -> bool:
             include_dashboard=False,
             object_store_memory=object_store_bytes(),
             logging_level=logging.ERROR,
-            log_to_driver=True,
+            log_to_driver=shows_logs,
             runtime_env={"env_vars": {"PYTHONPATH": _import_path()}},
         )
         return True
     try:
-        ray.init(address=address, logging_level=logging.ERROR)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=shows_logs)
     except ConnectionError as error:
         message = f"{address}: no Ray cluster answers there; check the address, or leave it out"
         raise ResourceError(message) from error

@@ -1,12 +1,13 @@
 """A training recipe: everything that decides what a run learns, and where it leaves it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from curation.config import Config, apply_overrides, parse_yaml, validate
+from curation.config import Config, apply_overrides, parse_yaml, read_text, validate
 from curation.errors import ConfigError
 from curation.urls import check_values
 from training.boards import JournalConfig
@@ -22,6 +23,7 @@ from training.model import ModelConfig
 from training.objectives import AnyObjective
 from training.objectives.flow import FlowConfig
 from training.optimizers import OptimizerConfig
+from training.workers import WorkersConfig
 
 
 class DataConfig(Config):
@@ -120,6 +122,7 @@ class Recipe(Config):
         compute: In which precision, and what is traded for memory and speed.
         protocols: fsspec protocols that originals left in place may be read by.
         journal: Where figures go.
+        workers: The processes that train together.
     """
 
     name: str
@@ -138,6 +141,7 @@ class Recipe(Config):
     compute: ComputeConfig = ComputeConfig()
     protocols: tuple[str, ...] = ("file",)
     journal: JournalConfig = JournalConfig()
+    workers: WorkersConfig = WorkersConfig()
 
     @field_validator("name")
     @classmethod
@@ -158,6 +162,15 @@ class Recipe(Config):
             )
             raise ValueError(message)
         return self
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file.
+
+    Raises:
+        ConfigError: One sentence for each problem.
+    """
+    return parse_recipe(read_text(path), str(path), overrides)
 
 
 def parse_recipe(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -181,3 +194,31 @@ def parse_recipe(text: str, where: str, overrides: Sequence[str] = ()) -> Recipe
             for line in str(error).splitlines()
         ]
         raise ConfigError("\n".join(lines)) from error
+
+
+def meaningful(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a recipe, as JSON, decides what is learnt; the rest may change on the way."""
+    found = {name: value for name, value in recipe.items() if name not in _FREE}
+    for part, names in _FREE_PARTS.items():
+        values = found.get(part) or {}
+        found[part] = {name: value for name, value in values.items() if name not in names}
+    return found
+
+
+_FREE = (
+    "name",
+    "dataset",
+    "snapshot",
+    "output",
+    "evaluation",
+    "journal",
+    "protocols",
+    "workers",
+)
+_FREE_PARTS = {
+    "compute": ("activation_checkpointing", "compile"),
+    # Of stages those that have begun are compared, where a run goes on.
+    "data": ("edge_px", "batch", "micro_size", "stages", "cache", "cache_bytes"),
+    "loop": ("steps", "checkpoint_every", "keep_last", "log_every", "spike", "prefetch"),
+    "model": ("last",),  # the digest of the weights says which were taken
+}

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from curation.config import Config, validate
+from curation.config import Config
 from curation.dataset import Dataset
-from curation.errors import UsageError
 from curation.fingerprint import digest
 from curation.snapshot.read import find_snapshot
+from training.agreement import Agreement
 from training.boards import make_boards
 from training.checkpoint import Checkpoints
 from training.data.buckets import scaled_buckets
@@ -24,9 +24,8 @@ from training.data.cache import Cache, open_cache
 from training.data.captions import CaptionConfig
 from training.data.features import null_features
 from training.data.images import ImageReader
-from training.data.plan import Cursor
 from training.data.source import SnapshotSource, domain_of
-from training.data.stages import StagedSource, is_same_so_far
+from training.data.stages import StagedSource
 from training.data.table import TrainingTable, read_training_table
 from training.encoders.latents import LatentCodec
 from training.encoders.lazy import LazyCodec, LazyTextEncoder
@@ -41,11 +40,13 @@ from training.making import make_model
 from training.model import Dit
 from training.null_text import null_to_json
 from training.objectives import OBJECTIVES
-from training.optimizers import check_ranks
+from training.preflight import check_encoders, check_weights, newest_step
+from training.progress import Hear
 from training.ranks import rank, world_size
-from training.recipe import DataConfig, Recipe
+from training.recipe import Recipe, meaningful
 from training.record import write_record
 from training.start import Start, find_start
+from training.stopping import TrainingInterruptedError
 from training.summary import write_summary
 
 
@@ -188,7 +189,7 @@ class Run:
             "weights": None
             if self.start is None
             else {"reference": self.start.reference, "digest": self.start.digest},
-            "encoders": {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())},
+            "encoders": self.encoders(),
             "cache": {
                 kind: f"{folder.instance}/{folder.fingerprint}"
                 for kind, folder in self.caches[False][0].folders().items()
@@ -197,26 +198,28 @@ class Run:
             "meaning": self.meaning(),
         }
 
-    def meaning(self) -> str:
-        """Return what a checkpoint must share with a run that goes on from it."""
-        recipe = self.recipe.model_dump(mode="json")
-        for name in ("name", "dataset", "snapshot", "output", "evaluation", "journal", "protocols"):
-            recipe.pop(name, None)
-        for name in ("steps", "checkpoint_every", "keep_last", "log_every", "spike", "prefetch"):
-            recipe["loop"].pop(name)
-        for name in ("edge_px", "batch", "micro_size", "stages", "cache", "cache_bytes"):
-            recipe["data"].pop(name)  # `_start` looks at the stages that have begun
-        for name in ("activation_checkpointing", "compile"):
-            recipe["compute"].pop(name)
-        recipe["model"].pop("last")  # the digest of the weights says which were taken
+    def encoders(self) -> dict[str, Any]:
+        """Return what the encoders are; nothing is loaded for it."""
+        return {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())}
+
+    def meaning(self, encoders: Mapping[str, Any] | None = None) -> str:
+        """Return what a checkpoint must share with a run that goes on from it.
+
+        Args:
+            encoders: What `encoders` says, where it shall be taken for granted.
+        """
+        recipe = meaningful(self.recipe.model_dump(mode="json"))
         # Where features come from is no matter; that they are rounded, or some of them, is.
         cache = self.recipe.data.cache
         if cache is not None and (stored := self.caches[False][0].stored()):
             recipe["data"]["cache"] = {"stored": stored, "on_miss": cache.on_miss}
-        encoders = {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())}
-        weights = None if self.start is None else self.start.digest
-        told = {"recipe": recipe, "encoders": encoders, "snapshot": self.snapshot}
-        return digest({**told, "weights": weights})
+        told = {
+            "recipe": recipe,
+            "encoders": self.encoders() if encoders is None else dict(encoders),
+            "snapshot": self.snapshot,
+            "weights": None if self.start is None else self.start.digest,
+        }
+        return digest(told)
 
 
 def _fields(config: Config) -> dict[str, Any]:
@@ -232,31 +235,86 @@ def train(
     resume: bool = False,
     device: torch.device | None = None,
     on_step: Callable[[int], None] = lambda step: None,
-    on_figures: Callable[[int, Mapping[str, float]], None] = lambda step, figures: None,
+    hear: Hear = lambda step, figures: None,
 ) -> Run:
-    """Train as a recipe says, to its last step.
+    """Train as a recipe says, to its last step; a run that is there already is left alone.
 
     Args:
         recipe: The recipe.
         resume: Go on from the newest complete checkpoint of the output.
         device: Where; null for a GPU if there is one.
         on_step: Called after every step.
-        on_figures: Called with the figures of the last steps, each time that there are new ones.
+        hear: Told figures as they come, on rank 0.
 
     Raises:
         UsageError: The output holds another run, or checkpoints although `resume` is not asked for;
             the snapshot lacks what the recipe needs; Weights & Biases cannot be had as asked.
         TrainingStoppedError: A loss was no number, or rose out of all proportion.
     """
+    run, start = prepare(recipe, resume=resume, device=device)
+    carry_out(run, start, on_step=on_step, hear=hear)
+    return run
+
+
+def prepare(
+    recipe: Recipe, *, resume: bool = False, device: torch.device | None = None
+) -> tuple[Run, int | None]:
+    """Do everything that can refuse a recipe without a device and without loading weights.
+
+    Returns:
+        The run, and the step to go on from; null for the beginning.
+
+    Raises:
+        UsageError: See `train`.
+    """
     if recipe.journal.wandb is not None:
         recipe.journal.wandb.check(recipe.output)
-    seed_generators(recipe.seed, rank())
     run = Run(recipe, device)
-    start = _start(run, resume=resume)
+    start = newest_step(run, resume=resume)
+    check_weights(recipe)
+    return run, start
+
+
+def carry_out(
+    run: Run,
+    start: int | None,
+    *,
+    on_step: Callable[[int], None] = lambda step: None,
+    hear: Hear = lambda step, figures: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train what was prepared, on this rank.
+
+    Args:
+        run: What `prepare` made.
+        start: The step to go on from.
+        on_step: Called after every step.
+        hear: Told figures as they come, on rank 0.
+        stop: Asked after every step whether to stop; one rank's yes counts for all.
+
+    Raises:
+        UsageError: The ranks do not train the same, or not into the same place.
+        TrainingInterruptedError: `stop` said so, and the checkpoint of the last step is written.
+        TrainingStoppedError: See `train`.
+    """
+    recipe = run.recipe
+    if is_finished(run, start):
+        return
+    agreement = Agreement(recipe.workers.timeout_s)
+    agreement.check_same({"snapshot": run.snapshot, "checkpoint": str(start)})
+    agreement.check_shared(run.checkpoints.store)
+    check_encoders(run, start)
+    agreement.check_same({"recipe or encoder": run.meaning()})
+    seed_generators(recipe.seed, rank())
     model = run.model(is_restored=start is not None)
     objective = OBJECTIVES[recipe.objective.objective](recipe.objective, model)
     is_first = rank() == 0
     journal = _journal(run, model, start) if is_first else Journal(None, 0)
+
+    def told(step: int, figures: Mapping[str, float]) -> None:
+        if is_first:
+            hear(step, figures)
+
     loop = Loop(
         objective,
         run.staged_source(),
@@ -266,7 +324,7 @@ def train(
         journal=journal,
         facts=run.facts(),
         meter=run.meter(model),
-        on_figures=on_figures,
+        on_figures=told,
     )
     if start is not None:
         loop.restore(start)
@@ -274,54 +332,35 @@ def train(
 
     def look(step: int) -> None:
         if step % recipe.evaluation.every == 0 or step == recipe.loop.steps:
-            journal.write(step, evaluation.at(step))
+            figures = evaluation.at(step)
+            journal.write(step, figures)
             journal.flush()
+            told(step, figures)
             if is_first:
                 write_summary(run.checkpoints.store)
 
+    def after(step: int) -> None:
+        on_step(step)
+        if step < recipe.loop.steps and agreement.any(stop()):
+            if step % recipe.loop.checkpoint_every:  # else it is written already
+                loop.save()
+            raise TrainingInterruptedError(step)
+
     try:
-        loop.run(on_step, look)
+        loop.run(after, look)
     finally:
         if is_first:
             write_summary(run.checkpoints.store)
-    return run
+
+
+def is_finished(run: Run, start: int | None) -> bool:
+    """Say whether the step to go on from is the last."""
+    return start is not None and start >= run.recipe.loop.steps
 
 
 def default_device() -> torch.device:
     """Return a GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _start(run: Run, *, resume: bool) -> int | None:
-    """Return the step to go on from."""
-    steps = run.checkpoints.steps()
-    where = run.recipe.output
-    if not steps:
-        return None
-    if not resume:
-        message = (
-            f"{where}: holds checkpoints up to step {steps[-1]}; say --resume to go on from there, "
-            "or name another output"
-        )
-        raise UsageError(message)
-    told = run.checkpoints.state(steps[-1])
-    if told.get("meaning") != run.meaning():
-        message = (
-            f"{where}: its checkpoints were made by another recipe, snapshot or encoder (snapshot "
-            f"{str(told.get('snapshot'))[:12]}, now {run.snapshot[:12]}); name another output"
-        )
-        raise UsageError(message)
-    data = validate(DataConfig, told["recipe"]["data"], f"{where}: recipe.data")
-    cursor = Cursor.from_json(told["cursor"])
-    if not is_same_so_far(data.resolved_stages(), run.stages, cursor):
-        message = (
-            f"{where}: step {steps[-1]} is batch {cursor.of_stage:,} of stage {cursor.stage}, and "
-            "up to there the recipe had other stages (data.edge_px, data.batch, data.stages); "
-            "what has begun must stay as it was, or name another output"
-        )
-        raise UsageError(message)
-    check_ranks(told, where)
-    return steps[-1]
 
 
 def _journal(run: Run, model: Dit, start: int | None) -> Journal:

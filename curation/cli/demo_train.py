@@ -19,15 +19,16 @@ def demo_train(recipe: Path) -> int:
     from curation.cli.training_line import TrainingLine
     from curation.config import read_text
     from training.judge import judge
+    from training.progress import Progress
     from training.recipe import parse_recipe
     from training.run import train
 
     began = time.monotonic()
     parsed = parse_recipe(read_text(recipe), str(recipe))
 
-    line = TrainingLine(parsed.loop.steps)
+    line = TrainingLine(Progress(parsed.loop.steps))
     try:
-        run = train(parsed, resume=True, on_step=line.step, on_figures=line.figures)
+        run = train(parsed, resume=True, on_step=line.step, hear=line.hear)
     finally:
         line.close()
     folder = Path(parsed.output)

@@ -1,10 +1,15 @@
 """`longtail train`, `longtail generate` and `longtail export`."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from curation.cli.console import print_lines
+from curation.cli.console import print_lines, printable
+
+if TYPE_CHECKING:
+    from training.run import Run
 
 
 @click.command()
@@ -18,32 +23,112 @@ from curation.cli.console import print_lines
     metavar="PATH=VALUE",
     help="Set one key of the recipe, as in optimizer.lr=1e-5; may be repeated.",
 )
-def train(recipe: Path, snapshot: str | None, resume: bool, overrides: tuple[str, ...]) -> None:
+@click.option("--ray", "on_ray", is_flag=True, help="Train on a Ray cluster.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes, with --ray.")
+@click.option("--address", help="Address of the Ray cluster; a local one is started if left.")
+def train(
+    recipe: Path,
+    snapshot: str | None,
+    resume: bool,
+    overrides: tuple[str, ...],
+    on_ray: bool,
+    workers: int | None,
+    address: str | None,
+) -> int:
     """Train a model on a snapshot, as RECIPE says.
 
     RECIPE is a YAML file. Figures go to `metrics.jsonl` in the run's output, pictures to
-    `samples/`, checkpoints to `step-<n>/`; `summary.html` shows them all.
+    `samples/`, checkpoints to `step-<n>/`; `summary.html` shows them all. Ctrl-C and SIGTERM end
+    it after the step in hand, with a checkpoint. Started by torchrun, it is one of several
+    processes.
     """
-    from curation.cli.training_line import TrainingLine
-    from curation.config import read_text
-    from training.recipe import parse_recipe
-    from training.run import train as run_training
+    from curation.errors import UsageError
 
     if snapshot is not None:
         overrides = (*overrides, f"snapshot='{snapshot}'")
-    parsed = parse_recipe(read_text(recipe), str(recipe), overrides)
-    line = TrainingLine(parsed.loop.steps)
+    if on_ray:
+        if workers is not None:
+            overrides = (*overrides, f"workers.count={workers}")
+        return _train_on_ray(recipe, overrides, resume=resume, address=address)
+    if workers is not None or address is not None:
+        message = "--workers and --address are for --ray; without it, start with torchrun"
+        raise UsageError(message)
+    return _train_here(recipe, overrides, resume=resume)
+
+
+def _train_here(recipe: Path, overrides: Sequence[str], *, resume: bool) -> int:
+    """Train in this process, alone or as torchrun started it."""
+    from curation.cli.training_line import TrainingLine
+    from training.launch import launched
+    from training.progress import Progress
+    from training.recipe import read_recipe
+    from training.run import carry_out, is_finished, prepare
+    from training.stopping import TrainingInterruptedError, stop_signals
+
+    with launched() as ranks:
+        place = ranks.place
+        parsed = read_recipe(recipe, overrides)
+        run, start = prepare(parsed, resume=resume, device=place.device())
+        if is_finished(run, start):
+            if place.is_first:
+                print_lines([f"finished already, at step {start:,}: {parsed.output}"])
+            return 0
+        signals = stop_signals(
+            is_first=place.is_first, patience_s=_TORCHRUN_S if place.is_launched else 0.0
+        )
+        interrupted: TrainingInterruptedError | None = None
+        line = TrainingLine(Progress(parsed.loop.steps))
+        on_step = line.step if place.is_first else _nothing
+        with signals as stop, ranks.joined(run.device, parsed.workers.timeout_s):
+            try:
+                carry_out(run, start, on_step=on_step, hear=line.hear, stop=stop)
+            except TrainingInterruptedError as error:
+                interrupted = error
+            finally:
+                line.close()
+    if place.is_first:
+        print_lines([str(interrupted)] if interrupted else _end(run, parsed.output))
+    return stop.exit_code if interrupted else 0
+
+
+def _train_on_ray(
+    recipe: Path, overrides: Sequence[str], *, resume: bool, address: str | None
+) -> int:
+    """Train on a cluster; this process watches."""
+    from curation.cli.training_line import TrainingLine
+    from jobs.training import train_on_ray
+    from training.progress import Progress
+    from training.recipe import read_recipe
+
+    parsed = read_recipe(recipe, overrides)
+    line = TrainingLine(Progress(parsed.loop.steps))
     try:
-        run = run_training(parsed, resume=resume, on_step=line.step, on_figures=line.figures)
+        end = train_on_ray(parsed, resume=resume, address=address, hear=line.hear, say=_say)
     finally:
         line.close()
-    print_lines(
-        [
-            f"{len(run.table):,} images of snapshot {run.snapshot[:12]}",
-            f"checkpoints, figures and pictures: {parsed.output}",
-            f"what it learnt, to look at: {parsed.output.rstrip('/')}/summary.html",
-        ]
-    )
+    print_lines(end.lines())
+    return end.exit_code
+
+
+def _say(words: str) -> None:
+    for line in words.splitlines():
+        click.echo(printable(line), err=True)
+
+
+_TORCHRUN_S = 5.0
+"""Within this time torchrun passes on a Ctrl-C that a terminal gave to all processes at once."""
+
+
+def _nothing(step: int) -> None:
+    """Show no step: another process does."""
+
+
+def _end(run: "Run", output: str) -> list[str]:
+    return [
+        f"{len(run.table):,} images of snapshot {run.snapshot[:12]}",
+        f"checkpoints, figures and pictures: {output}",
+        f"what it learnt, to look at: {output.rstrip('/')}/summary.html",
+    ]
 
 
 @click.command()

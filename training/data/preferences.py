@@ -298,8 +298,8 @@ class PairSource:
             torch.tensor([float(count) for count in counts], device=self._device),
             len(whole),
             self.seed,
-            loser_BCHW,
-            self._known(keys, counts, latent_BCHW),
+            loser_BCHW=loser_BCHW,
+            reference_B2=self._known(keys, counts, latent_BCHW),
         )
 
     def _pixels(self, positions: Sequence[int]) -> Tensor:
