@@ -101,7 +101,7 @@ def bare_steps(
     model: nn.Module, batches: Iterator[tuple[Tensor, Tensor, Tensor]]
 ) -> Iterator[None]:
     """Train as a script of a page would, a step at a time."""
-    parameters = list(model.parameters())
+    parameters: list[Tensor] = list(model.parameters())
     optimizer = torch.optim.AdamW(
         parameters, lr=OPTIMIZER.lr, betas=OPTIMIZER.betas, weight_decay=0.0, fused=True
     )

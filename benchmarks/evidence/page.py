@@ -47,7 +47,7 @@ a plain grey between two levels; the text says form and colour. The tiny transfo
 ({parameters:,} parameters), learns from {pictures:,} of them for {steps:,} steps of {batch}: text
 dropout {dropout:g}, sigma {law} with shift {shift:g}, AdamW at {lr:g}, {schedule}; averages of
 weights with decay {ema:g}. Encoders are the embedded ones: `{codec}`, which compresses nothing, and
-`{text}`. Training took {minutes:.0f} minutes on one thread of the machine below.
+`{text}`. Training took {minutes:.0f} minutes of one processor.
 
 The oracle tries all {outlines} outlines by least squares and takes the nearest colour of the
 palette. What it says of {held_out:,} rendered pictures, with noise of a deviation in levels of 0 to
@@ -129,7 +129,7 @@ def _ring(rings: Sequence[Result]) -> str:
                 f"{f['validity_true']:.3f}",
                 f"{f['deviation']:.3f}",
                 f"{f['deviation_true']:.3f}",
-                f"{f['training_seconds']} s",
+                f"{f['processor_seconds']} s",
             )
         )
     rows.append(
@@ -153,7 +153,7 @@ def _ring(rings: Sequence[Result]) -> str:
         "of data",
         "deviation",
         "of data",
-        "training",
+        "processor",
     )
     pictures = [f"![seed {r['settings']['seed']}](train/{r['part']}-samples.png)" for r in rings]
     return "\n".join([text, *_table(header, rows), "", *pictures, ""])
@@ -179,7 +179,7 @@ def _shapes(result: Result) -> str:
         text=settings["text"]["encoder"],
         law=settings["objective"]["sigma"]["law"].replace("_", "-"),
         shift=settings["objective"]["sigma"]["shift"],
-        minutes=figures["training_seconds"] / 60,
+        minutes=figures["processor_seconds"] / 60,
     )
     names = ("form", "color", "both", "explained")
     oracle = _table(

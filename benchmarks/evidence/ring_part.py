@@ -8,7 +8,7 @@ from benchmarks.evidence import ring
 from benchmarks.evidence.charts import scatter
 from benchmarks.evidence.density import log_likelihood
 from benchmarks.evidence.parts import Figures
-from benchmarks.evidence.runs import averaged, seeded, train, training_seconds
+from benchmarks.evidence.runs import averaged, processor_seconds, seeded, train
 from curation.config import Config
 from training.data.memory import MemorySource
 from training.data.plan import BatchConfig
@@ -64,7 +64,7 @@ class RingPart:
         config: Its settings.
     """
 
-    pictures = (SAMPLES,)
+    pictures: tuple[str, ...] = (SAMPLES,)
 
     def __init__(self, config: RingConfig) -> None:
         self.name = f"ring-{config.seed}"
@@ -84,8 +84,7 @@ class RingPart:
         )
         with averaged(loop):
             found = self._measure(model, folder)
-        seconds = training_seconds(folder, config.batch * config.loop.log_every)
-        return {**found, "training_seconds": round(seconds)}
+        return {**found, "processor_seconds": round(processor_seconds(folder))}
 
     def _source(self) -> MemorySource:
         config = self.config

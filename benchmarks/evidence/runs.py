@@ -1,5 +1,6 @@
 """A training run of an evidence script: the real loop, which goes on where it was stopped."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from training.journal import Journal, read_journal
 from training.loop import Loop, LoopConfig
 from training.objectives.base import Objective
 from training.optimizers import OptimizerConfig
+
+_USED = "processor_s"
 
 
 def train(
@@ -44,19 +47,27 @@ def train(
     )
     if steps:
         loop.restore(steps[-1])
-    loop.run(lambda step: on_step(loop))
+    used = time.process_time()
+
+    def after(step: int) -> None:
+        nonlocal used
+        if step % config.log_every == 0:
+            now = time.process_time()
+            assert loop.journal is not None
+            loop.journal.write(step, {_USED: now - used})
+            used = now
+        on_step(loop)
+
+    loop.run(after)
     return loop
 
 
-def training_seconds(folder: Path, samples_of_a_line: int) -> float:
-    """Return how long the steps of a run took, over all its starts.
+def processor_seconds(folder: Path) -> float:
+    """Return the processor time of a run's steps and of what was looked at between them.
 
-    Args:
-        folder: The run's.
-        samples_of_a_line: Samples of the steps whose figures make one line.
+    It adds up over all starts; steps that were made again count once.
     """
-    speeds = [line.get("samples_per_s") for line in read_journal(folder)]
-    return sum(samples_of_a_line / speed for speed in speeds if speed is not None)
+    return sum(float(line[_USED]) for line in read_journal(folder) if _USED in line)
 
 
 @contextmanager

@@ -168,7 +168,8 @@ def _coverage(outline: Outline) -> NDArray[np.float32]:
     y = ((places - outline.down_px) / (outline.size_px / 2))[:, None]
     inside = _INSIDE[outline.form](x, y)
     cells = inside.reshape(EDGE_PX, _FINER, EDGE_PX, _FINER).astype(np.float32)
-    return cells.mean(axis=(1, 3))
+    covered: NDArray[np.float32] = cells.mean(axis=(1, 3))
+    return covered
 
 
 _INSIDE = {

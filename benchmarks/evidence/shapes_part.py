@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.evidence import oracle, shapes
 from benchmarks.evidence.parts import Figures
-from benchmarks.evidence.runs import averaged, seeded, train, training_seconds
+from benchmarks.evidence.runs import averaged, processor_seconds, seeded, train
 from curation.config import Config
 from curation.pixels import as_pillow
 from training.data.memory import MemorySource
@@ -95,7 +95,7 @@ class ShapesPart:
     """
 
     name = "shapes"
-    pictures = (GRID, REAL)
+    pictures: tuple[str, ...] = (GRID, REAL)
 
     def __init__(self, config: ShapesConfig) -> None:
         self.config = config
@@ -134,9 +134,7 @@ class ShapesPart:
                 "text": dict(self._texts.identity()),
             },
             "held_out_loss": [(0, first_loss), *curve, (config.loop.steps, last_loss)],
-            "training_seconds": round(
-                training_seconds(folder, config.batch * config.loop.log_every)
-            ),
+            "processor_seconds": round(processor_seconds(folder)),
             "oracle": [self._oracle(unknown, noise) for noise in config.noises],
             "drawn": measured,
         }
