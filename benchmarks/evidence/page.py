@@ -30,8 +30,8 @@ _RING = """## A ring of Gaussians
 
 Eight Gaussians of deviation 0.15 on a ring of radius 2, even and odd modes are two classes; a small
 net (three layers of {width}) is trained on {points:,} points, {steps:,} steps of {batch}, class
-dropout {dropout:g}, AdamW at {lr:g}, averaged weights. {samples:,} samples by {sampler_steps} Euler
-steps, without guidance, beside data that was never trained on.
+dropout {dropout:g}, sigma {law}, AdamW at {lr:g}, averaged weights. {samples:,} samples by
+{sampler_steps} Euler steps, without guidance, beside data that was never trained on.
 
 - *distance*: sliced Wasserstein-1 ({directions} directions), mean over {clouds} clouds of data;
   *floor*: the same between pairs of clouds of data.
@@ -113,6 +113,7 @@ def _ring(rings: Sequence[Result]) -> str:
         width=128,
         steps=settings["loop"]["steps"],
         lr=settings["optimizer"]["lr"],
+        law=settings["objective"]["sigma"]["law"].replace("_", "-"),
         **{k: v for k, v in settings.items() if k not in ("loop", "optimizer", "objective")},
     )
     rows = []

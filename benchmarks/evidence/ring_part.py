@@ -13,7 +13,7 @@ from curation.config import Config
 from training.data.memory import MemorySource
 from training.data.plan import BatchConfig
 from training.loop import LoopConfig
-from training.objectives.flow import FlowConfig, FlowObjective
+from training.objectives.flow import FlowConfig, FlowObjective, SigmaConfig
 from training.optimizers import OptimizerConfig
 from training.quality import sliced_wasserstein
 from training.sampler import sample, sigmas
@@ -45,9 +45,10 @@ class RingConfig(Config):
     dropout: float = 0.1
     loop: LoopConfig = LoopConfig(steps=6000, checkpoint_every=1000, keep_last=1, log_every=100)
     optimizer: OptimizerConfig = OptimizerConfig(
-        lr=1e-3, warmup_steps=100, schedule="cosine", ema_decay=0.999
+        lr=3e-3, warmup_steps=100, schedule="cosine", ema_decay=0.999
     )
-    objective: FlowConfig = FlowConfig()
+    # Modes are narrow, so that low levels count: logit-normal levels leave them too flat.
+    objective: FlowConfig = FlowConfig(sigma=SigmaConfig(law="uniform"))
     sampler_steps: int = 50
     ode_steps: int = 100
     samples: int = 8000
