@@ -18,11 +18,11 @@ VLLM_STAMP := $(VLLM_VENV)/.installed-$(shell cat $(VLLM_FILES) | cksum | cut -d
 SOURCES := benchmarks curation jobs schemas scripts stages tests training
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-train test test-slow vllm test-vllm check format docs lock clean
+.PHONY: help setup demo demo-train evidence-train test test-slow vllm test-vllm check format docs lock clean
 .NOTPARALLEL:
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv from requirements.lock; every other verb does it when needed
 
@@ -35,6 +35,9 @@ demo: $(STAMP) ## Curate a demo corpus into demo/ [IMAGES=/some/folder] [RUNNER=
 demo-train: $(STAMP) ## Train a tiny model on the demo's snapshot, made first if missing, and judge it
 	@test -d demo/dataset/snapshots || $(MAKE) --no-print-directory demo
 	@$(VENV)/bin/longtail demo-train configs/train/demo.yaml
+
+evidence-train: $(STAMP) ## Train on toys whose truth is known, into docs/evidence; an hour, goes on where it stopped
+	@$(PY) -m benchmarks.evidence.train
 
 test: $(STAMP) ## Run the tests that need no cluster and take seconds
 	@$(PY) -m pytest -n auto -m "not slow and not vllm" $(ARGS)

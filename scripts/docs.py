@@ -26,7 +26,8 @@ PACKAGES = ("schemas", "curation", "training", "stages", "jobs")
 """Shown with their modules, from the bottom layer up."""
 
 FOLDERS = {
-    "benchmarks": "measurements that a reader can repeat: `python -m benchmarks.NAME`",
+    "benchmarks": "measurements that a reader can repeat: `python -m benchmarks.NAME`; "
+    "`evidence/` trains on toys",
     "configs": "pipelines and training recipes to start from",
     "docs": "the guide, and the decisions in `docs/adr/`",
     "scripts": "set-up, the lock file, the generated documentation",

@@ -26,7 +26,11 @@ import json
 import sys
 
 found = json.load(open(sys.argv[1], encoding="utf-8"))["install"]
-pins = {item["metadata"]["name"].lower(): item["metadata"]["version"] for item in found}
+# A local version, such as 2.13.0+cpu, is whatever build this machine has: others have their own.
+pins = {
+    item["metadata"]["name"].lower(): item["metadata"]["version"].partition("+")[0]
+    for item in found
+}
 del pins["longtail"]
 print("# Every package of the core and the `dev` extra, as tested; renewed by `make lock`.")
 print("# Resolved for CPython 3.11 on Linux x86-64. Install it, then the tree itself:")
