@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from curation.pixels import as_pillow
+from training.data.captions import CaptionDraw
 from training.draws import SampleKey, draw_bits
 from training.evaluate import contact_sheet, draw_pictures
 from training.journal import read_journal
@@ -64,7 +65,6 @@ def judge(run: Run, folder: Path) -> Verdict:
     # All of them as squares: a few of one shape would say little.
     table = replace(run.held_out, aspect=np.zeros_like(run.held_out.aspect))
     square = list(range(len(table)))
-    captions = table.captions.to_pylist()
     real = run.pictures(table, square)
     others = _some(run, len(square))
     drawn = draw_pictures(
@@ -72,7 +72,7 @@ def judge(run: Run, folder: Path) -> Verdict:
         trained.codec,
         trained.texts,
         run.recipe.evaluation,
-        [captions[n][-1]["text"] if captions[n] else "" for n in square],
+        held_out_texts(run),
         size=trained.square,
         device=run.device,
     )
@@ -88,6 +88,18 @@ def judge(run: Run, folder: Path) -> Verdict:
         sliced_wasserstein(low_pass(torch.from_numpy(others)), features),
         len(square),
     )
+
+
+def held_out_texts(run: Run) -> list[str]:
+    """Return a caption of each held-out image, of the kinds that the run was shown."""
+    captions = run.recipe.data.captions.model_copy(update={"dropout": 0.0})
+    draw = CaptionDraw(captions, run.recipe.seed)
+    return [
+        draw.draw(draw.usable(given or ()), SampleKey(0, image_id.tobytes(), 0))
+        for given, image_id in zip(
+            run.held_out.captions.to_pylist(), run.held_out.image_ids, strict=True
+        )
+    ]
 
 
 def _some(run: Run, count: int) -> NDArray[np.uint8]:

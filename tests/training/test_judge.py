@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from training.judge import Verdict, judge
+from training.judge import Verdict, held_out_texts, judge
 from training.quality import low_pass, shuffled_pixels, sliced_wasserstein
 from training.recipe import parse_recipe
-from training.run import train
+from training.run import Run, train
 
 
 def made(**changes):
@@ -59,3 +59,17 @@ def test_every_held_out_picture_is_drawn_and_compared(recipe, tmp_path):
         assert sheet.size == size == (8 * 36 - 4, -(-len(table) // 8) * 36 - 4)
     assert 0 < verdict.floor < verdict.distance  # six steps teach nothing
     assert not verdict.is_near
+
+
+def test_pictures_are_drawn_for_captions_of_the_kinds_that_were_learnt(recipe):
+    """A model is not asked for what it was never shown: no long caption, none without text."""
+    text = recipe(data={"captions": {"variants": {"tags": 1, "short": 1}, "dropout": 0.9}})
+    run = Run(parse_recipe(text, "toy.yaml"), torch.device("cpu"))
+
+    texts = held_out_texts(run)
+
+    lists = run.held_out.captions.to_pylist()
+    for found, captions in zip(texts, lists, strict=True):
+        kinds = {caption["variant"] for caption in captions if caption["text"] == found}
+        assert kinds & {"tags", "short"}
+    assert {captions[-1]["variant"] for captions in lists} == {"long"}

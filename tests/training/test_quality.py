@@ -30,7 +30,7 @@ def test_low_pass_sees_layout_and_colour():
 
 
 def test_a_moved_cloud_is_as_far_as_it_was_moved():
-    """Along a random direction of F a move shows E|cos| of its length: 1/2 of it in 3 dimensions."""
+    """Along a random direction in 3 dimensions half of a move is seen, on average."""
     cloud = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
     moved = cloud + torch.tensor([3.0, 0.0, 4.0])
 
