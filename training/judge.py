@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from curation.pixels import as_pillow
+from training.data.captions import CaptionDraw
+from training.draws import SampleKey, draw_bits
 from training.evaluate import contact_sheet, draw_pictures
 from training.journal import read_journal
 from training.quality import low_pass, shuffled_pixels, sliced_wasserstein
@@ -27,6 +30,8 @@ class Verdict:
         distance: Sliced Wasserstein distance of drawn pictures to held-out ones, of their layout
             and colour alone.
         baseline: The same of held-out pictures with shuffled pixels.
+        floor: The same of pictures of the training split, as many as are held out: what real
+            pictures that were not copied reach. It falls as more are held out.
         num_pictures: Pictures drawn, one for each held-out image.
     """
 
@@ -34,6 +39,7 @@ class Verdict:
     last_loss: float
     distance: float
     baseline: float
+    floor: float
     num_pictures: int
 
     @property
@@ -59,14 +65,14 @@ def judge(run: Run, folder: Path) -> Verdict:
     # All of them as squares: a few of one shape would say little.
     table = replace(run.held_out, aspect=np.zeros_like(run.held_out.aspect))
     square = list(range(len(table)))
-    captions = table.captions.to_pylist()
     real = run.pictures(table, square)
+    others = _some(run, len(square))
     drawn = draw_pictures(
         trained.model,
         trained.codec,
         trained.texts,
         run.recipe.evaluation,
-        [captions[n][-1]["text"] if captions[n] else "" for n in square],
+        held_out_texts(run),
         size=trained.square,
         device=run.device,
     )
@@ -79,5 +85,28 @@ def judge(run: Run, folder: Path) -> Verdict:
         losses[-1],
         sliced_wasserstein(low_pass(torch.from_numpy(drawn)), features),
         sliced_wasserstein(low_pass(shuffled_pixels(shown)), features),
+        sliced_wasserstein(low_pass(torch.from_numpy(others)), features),
         len(square),
     )
+
+
+def held_out_texts(run: Run) -> list[str]:
+    """Return a caption of each held-out image, of the kinds that the run was shown."""
+    captions = run.recipe.data.captions.model_copy(update={"dropout": 0.0})
+    draw = CaptionDraw(captions, run.recipe.seed)
+    return [
+        draw.draw(draw.usable(given or ()), SampleKey(0, image_id.tobytes(), 0))
+        for given, image_id in zip(
+            run.held_out.captions.to_pylist(), run.held_out.image_ids, strict=True
+        )
+    ]
+
+
+def _some(run: Run, count: int) -> NDArray[np.uint8]:
+    """Return `count` pictures of the training split as squares, or all where there are fewer."""
+    table = replace(run.table, aspect=np.zeros_like(run.table.aspect))
+    keys = [SampleKey(0, image_id.tobytes(), 0) for image_id in table.image_ids]
+    order = sorted(
+        range(len(keys)), key=lambda n: draw_bits(run.recipe.seed, keys[n], "beside held out")
+    )
+    return run.pictures(table, order[:count])

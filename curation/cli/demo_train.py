@@ -42,6 +42,7 @@ def demo_train(recipe: Path) -> int:
     print_table(["", "before", "after", ""], rows)
     print_lines(
         [
+            f"pictures of the training split, as many as drawn, are at {verdict.floor:.4f}",
             f"done in {time.monotonic() - began:.0f} s",
             f"drawn for {verdict.num_pictures} held-out captions  {folder}/drawn.png",
             f"the pictures themselves           {folder}/held-out.png",

@@ -74,7 +74,7 @@ def encoder_identity(
             "width": config.width,
             "max_tokens": config.max_tokens,
         }
-    return {"codec": "block_dct", "version": 1}
+    return {"codec": "block_dct", "version": 2}
 
 
 def identify(config: AnyCodec | AnyTextEncoder) -> dict[str, Any]:
