@@ -14,23 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training.compute import ComputeConfig
 from training.data.memory import MemorySource
 from training.data.plan import BatchConfig
+from training.flops import model_flops, published_peak
 from training.loop import Loop, LoopConfig
 from training.model import Dit, ModelConfig
 from training.objectives.flow import FlowConfig, FlowObjective
 from training.optimizers import OptimizerConfig
-from training.sharding import compute_in
-
-PEAKS = {
-    "NVIDIA H200": 989.5e12,
-    "NVIDIA H100 80GB HBM3": 989.5e12,
-    "NVIDIA A100": 312e12,
-}
-"""Beginning of a device's name -> dense bf16 operations a second.
-
-Source: NVIDIA's data sheets of H200 SXM, H100 SXM and A100 (without sparsity).
-"""
+from training.sharding import prepare
 
 
 @dataclass(frozen=True)
@@ -76,21 +68,18 @@ def small_sizes(batch: int) -> Sizes:
     )
 
 
-def train_flops(model: ModelConfig, tokens: int) -> float:
-    """Return the operations of a forward and backward pass of the blocks, for one sample.
+def block_flops(sizes: Sizes) -> float:
+    """Return the operations of a forward and backward pass of the blocks alone, for one sample.
 
-    A multiplication and an addition are two; the backward pass costs twice the forward one.
     Recomputed activations do not count, nor what stands outside the blocks.
     """
-    width, inner, layers = model.hidden_size, model.ffn_hidden_size, model.num_layers
-    matrices = 2 * layers * (4 * width**2 + 3 * width * inner)
-    attention = 4 * layers * tokens * width
-    return 3.0 * tokens * (matrices + attention)
-
-
-def peak_of(name: str) -> float | None:
-    """Return the peak of a device, where it is known."""
-    return next((peak for known, peak in PEAKS.items() if name.startswith(known)), None)
+    counted = model_flops(sizes.model, sizes.channels, sizes.text_width)
+    width = sizes.model.hidden_size
+    outside = 2 * width * sizes.channels + 2 * sizes.text_width * width * (
+        sizes.text_width != width
+    )
+    blocks = sizes.tokens * (counted.per_text_token - outside)
+    return 3 * (blocks + sizes.tokens**2 * counted.per_pair)
 
 
 def measure(sizes: Sizes, device: torch.device, *, warm: int, steps: int) -> dict[str, float]:
@@ -101,14 +90,15 @@ def measure(sizes: Sizes, device: torch.device, *, warm: int, steps: int) -> dic
     `full_step`: a step of the loop: latents in memory, the whole transformer with so many blocks in
     bf16, its weights in fp32, clipping, AdamW and the average.
     """
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    peak = peak_of(name)
-    work = sizes.batch * train_flops(sizes.model, sizes.tokens)
+    peak = published_peak(device, "bf16")
+    blocks = sizes.batch * block_flops(sizes)
+    flops = model_flops(sizes.model, sizes.channels, sizes.text_width)
+    whole = sizes.batch * flops.train(sizes.edge**2, sizes.text_tokens)
     found: dict[str, float] = {}
-    for kind, seconds in (
-        ("stack", _stack(sizes, device, warm, steps, masked=True)),
-        ("stack_unmasked", _stack(sizes, device, warm, steps, masked=False)),
-        ("full_step", _full_step(sizes, device, warm, steps)),
+    for kind, work, seconds in (
+        ("stack", blocks, _stack(sizes, device, warm, steps, masked=True)),
+        ("stack_unmasked", blocks, _stack(sizes, device, warm, steps, masked=False)),
+        ("full_step", whole, _full_step(sizes, device, warm, steps)),
     ):
         found[f"{kind}_s"] = round(seconds, 4)
         found[f"{kind}_tflop_s"] = round(work / seconds / 1e12, 3)
@@ -123,16 +113,15 @@ def make_model(sizes: Sizes, device: torch.device) -> Dit:
     """Make the transformer with random weights."""
     torch.manual_seed(0)
     with device:
-        model = Dit(sizes.model, sizes.channels, sizes.text_width)
-    if sizes.compiled:
-        for block in model.transformer.layers:
-            block.compile()
-    return model
+        return Dit(sizes.model, sizes.channels, sizes.text_width)
 
 
 def _stack(sizes: Sizes, device: torch.device, warm: int, steps: int, *, masked: bool) -> float:
     """Return seconds of a forward and backward pass of the blocks."""
     model = make_model(sizes, device).to(torch.bfloat16)
+    if sizes.compiled:
+        for block in model.transformer.layers:
+            block.compile()
     transformer: Any = model.transformer
     shape = (sizes.tokens, sizes.batch, sizes.model.hidden_size)
     tokens_SBD = torch.randn(shape, device=device, dtype=torch.bfloat16, requires_grad=True)
@@ -167,8 +156,8 @@ def places_BS3(sizes: Sizes, device: torch.device) -> Tensor:
 
 def _full_step(sizes: Sizes, device: torch.device, warm: int, steps: int) -> float:
     """Return seconds of a step of the loop."""
-    model = make_model(sizes, device)
-    compute_in(model, "bf16", device)
+    compute = ComputeConfig(precision="bf16", compile=sizes.compiled)
+    model = prepare(make_model(sizes, device), device, compute)
     count = 2 * sizes.batch
     text_NTD = torch.randn(count, sizes.text_tokens, sizes.text_width, device=device)
     source = MemorySource(

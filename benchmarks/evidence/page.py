@@ -114,7 +114,7 @@ def _ring(rings: Sequence[Result]) -> str:
         steps=settings["loop"]["steps"],
         lr=settings["optimizer"]["lr"],
         law=settings["objective"]["sigma"]["law"].replace("_", "-"),
-        **{k: v for k, v in settings.items() if k not in ("loop", "optimizer", "objective")},
+        **{k: v for k, v in settings.items() if k not in ("loop", "optimizer", "objective", "encoders")},
     )
     rows = []
     for result in rings:

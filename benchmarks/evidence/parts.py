@@ -35,6 +35,10 @@ class Part(Protocol):
     def config(self) -> Config:
         """Every setting of it."""
 
+    @property
+    def encoders(self) -> dict[str, Any]:
+        """What its encoders are, beyond their settings."""
+
     def run(self, folder: Path) -> Figures:
         """Train and measure, going on from what a run that was killed left in `folder`."""
         ...
@@ -53,7 +57,7 @@ def run_part(part: Part, out: Path, say: Callable[[str], None]) -> dict[str, Any
     """
     folder = out / part.name
     store = Store(str(folder))
-    settings = part.config.model_dump(mode="json")
+    settings = {**part.config.model_dump(mode="json"), "encoders": part.encoders}
     if not store.exists(SETTINGS):
         store.put(SETTINGS, pretty_json(settings))
     elif json.loads(store.read(SETTINGS)) != settings:

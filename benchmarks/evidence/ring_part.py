@@ -1,6 +1,7 @@
 """Evidence from the ring: does the trainer learn a distribution, and its density?"""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -70,6 +71,10 @@ class RingPart:
     def __init__(self, config: RingConfig) -> None:
         self.name = f"ring-{config.seed}"
         self.config = config
+
+    @property
+    def encoders(self) -> dict[str, Any]:
+        return {}
 
     def run(self, folder: Path) -> Figures:
         """Train, measure with the averaged weights, and leave a picture of samples over data."""

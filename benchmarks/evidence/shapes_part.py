@@ -76,7 +76,7 @@ class ShapesConfig(Config):
     optimizer: OptimizerConfig = OptimizerConfig(
         lr=1e-3, warmup_steps=100, schedule="cosine", ema_decay=0.999
     )
-    loop: LoopConfig = LoopConfig(steps=12_000, checkpoint_every=500, keep_last=2, log_every=50)
+    loop: LoopConfig = LoopConfig(steps=8_000, checkpoint_every=500, keep_last=2, log_every=50)
     evaluate_every: int = 1000
     drawn: int = 960
     sampler_steps: int = 30
@@ -101,6 +101,10 @@ class ShapesPart:
         self.config = config
         self._codec: LatentCodec = make_codec(config.codec)
         self._texts: TextEncoder = make_text_encoder(config.text)
+
+    @property
+    def encoders(self) -> dict[str, Any]:
+        return {"codec": dict(self._codec.identity()), "text": dict(self._texts.identity())}
 
     def run(self, folder: Path) -> Figures:
         """Train, then measure with the averaged weights and leave pictures of each prompt."""

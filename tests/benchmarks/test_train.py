@@ -41,7 +41,9 @@ def test_operations_are_those_of_the_released_model():
     """238.5 TFLOP a sample at 1024 px with 256 text tokens, forward and backward, 36 blocks."""
     model = ModelConfig.model_validate({"preset": "ernie_image_8b"})
 
-    assert train_device.train_flops(model, 4096 + 256) / 1e12 == pytest.approx(238.5, abs=0.1)
+    assert train_device.block_flops(train_device.Sizes(model)) / 1e12 == pytest.approx(
+        238.5, abs=0.1
+    )
 
 
 def test_operations_agree_with_torchs_count():
@@ -60,16 +62,7 @@ def test_operations_agree_with_torchs_count():
         for block in blocks:
             hidden = block(hidden, rotary, [torch.zeros(tokens, 1, width)] * 6, None)
 
-    assert 3 * counter.get_total_flops() == pytest.approx(
-        train_device.train_flops(sizes.model, tokens)
-    )
-
-
-def test_an_unknown_device_has_no_peak():
-    """No share of a peak is made up."""
-    assert train_device.peak_of("NVIDIA H200") == 989.5e12
-    assert train_device.peak_of("NVIDIA H100 PCIe") is None
-    assert train_device.peak_of("cpu") is None
+    assert 3 * counter.get_total_flops() == pytest.approx(train_device.block_flops(sizes))
 
 
 def test_the_device_part_runs():
