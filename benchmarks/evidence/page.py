@@ -61,6 +61,10 @@ its best outline, in one colour on one ground, explains: 1 for a clean picture.
 """
 
 
+_TOLD_APART = ("loop", "optimizer", "objective", "encoders")
+"""Settings that are not put into a sentence by their own name."""
+
+
 def write_page(
     parts: Sequence[Part], results: Mapping[str, Result], out: Path, pages: Path
 ) -> Path:
@@ -114,7 +118,7 @@ def _ring(rings: Sequence[Result]) -> str:
         steps=settings["loop"]["steps"],
         lr=settings["optimizer"]["lr"],
         law=settings["objective"]["sigma"]["law"].replace("_", "-"),
-        **{k: v for k, v in settings.items() if k not in ("loop", "optimizer", "objective", "encoders")},
+        **{name: value for name, value in settings.items() if name not in _TOLD_APART},
     )
     rows = []
     for result in rings:
