@@ -81,9 +81,10 @@ def test_nothing_is_compiled_twice(monkeypatch, precision):
     assert counters["stats"]["unique_graphs"] == 4
 
 
-def test_a_machine_without_a_compiler_is_told(monkeypatch):
+def test_a_machine_without_a_compiler_is_told():
     """Before anything is trained."""
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
+    without = torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)})
+    sentence = r"no C\+\+ compiler on this machine; install g\+\+"
 
-    with pytest.raises(UsageError, match=r"no C\+\+ compiler on this machine; install g\+\+"):
+    with without, pytest.raises(UsageError, match=sentence):
         compile_blocks(make_model(), CPU)

@@ -1,11 +1,15 @@
 """The journal: whole lines, cut back where a run goes on, on folders and on object stores."""
 
+import itertools
 import json
+import time
 import uuid
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from curation.storage import Store
 from training.boards import TensorBoard
@@ -91,8 +95,12 @@ def shown(store, tmp_path):
     )
 
 
-def test_tensorboard_forgets_too(store, tmp_path):
+def test_tensorboard_forgets_too(store, tmp_path, monkeypatch):
     """Figures and pictures of both processes, without what was forgotten between them."""
+    # Files are read in the order of the seconds in their names; here all are of one second.
+    seconds = itertools.count(1_800_000_000)
+    clock = SimpleNamespace(time=lambda: next(seconds), sleep=time.sleep)
+    monkeypatch.setattr(event_file_writer, "time", clock)
     for since, last, loss in ((0, 4, 1.0), (2, 5, 0.5)):
         journal = Journal(store, since, [TensorBoard(store, since)])
         for step in range(since + 1, last + 1):

@@ -79,4 +79,4 @@ def test_a_finished_run_is_left_alone(recipe, tmp_path):
     run = train(parsed(recipe()), resume=True, device=CPU)
 
     assert {p: p.stat().st_mtime_ns for p in sorted((tmp_path / "run").rglob("*"))} == before
-    assert "texts" not in vars(run)
+    assert "loaded" not in vars(run.texts)

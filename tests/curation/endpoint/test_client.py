@@ -99,7 +99,9 @@ def test_every_failure_of_a_row_ends_in_a_reason(what):
     assert isinstance(bad, Failed)
     assert error_code(bad.error) == code
     assert isinstance(good, Answer)
-    assert sum("bad" in asked.text for asked in fake.asked) == tries
+    # A server that hangs up may close a connection on which the next try is already under way.
+    unseen = 1 if what == "hang_up" else 0
+    assert tries - unseen <= sum("bad" in asked.text for asked in fake.asked) <= tries
 
 
 @pytest.mark.parametrize(
