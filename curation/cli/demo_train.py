@@ -26,9 +26,10 @@ def demo_train(recipe: Path) -> int:
     began = time.monotonic()
     parsed = parse_recipe(read_text(recipe), str(recipe))
 
-    line = TrainingLine(Progress(parsed.loop.steps))
+    progress = Progress(parsed.loop.steps)
+    line = TrainingLine(progress)
     try:
-        run = train(parsed, resume=True, on_step=line.step, hear=line.hear)
+        run = train(parsed, resume=True, on_step=line.step, hear=progress.hear)
     finally:
         line.close()
     folder = Path(parsed.output)

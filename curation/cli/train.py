@@ -77,11 +77,12 @@ def _train_here(recipe: Path, overrides: Sequence[str], *, resume: bool) -> int:
             is_first=place.is_first, patience_s=_TORCHRUN_S if place.is_launched else 0.0
         )
         interrupted: TrainingInterruptedError | None = None
-        line = TrainingLine(Progress(parsed.loop.steps))
+        progress = Progress(parsed.loop.steps)
+        line = TrainingLine(progress)
         on_step = line.step if place.is_first else _nothing
         with signals as stop, ranks.joined(run.device, parsed.workers.timeout_s):
             try:
-                carry_out(run, start, on_step=on_step, hear=line.hear, stop=stop)
+                carry_out(run, start, on_step=on_step, hear=progress.hear, stop=stop)
             except TrainingInterruptedError as error:
                 interrupted = error
             finally:
