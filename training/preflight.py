@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _ROUNDED = "other precisions, or gaps, of the features in data.cache, or that of a stage"
 
+
 def check_weights(recipe: Recipe) -> None:
     """Refuse weights that are not to be had; what lies at a URL is fetched, as for any plan.
 
@@ -96,7 +97,7 @@ def _changes(told: Mapping[str, Any], run: "Run") -> str:
     words = [f"{n} {before.get(n)}, now {now.get(n)}" for n in names[:4]]
     start = None if run.start is None else run.start.digest
     if (told.get("weights") or {}).get("digest") != start:
-        words.append("other weights at model.weights")
+        words.append("other weights at model.weights, where a run names its newest step")
     if told.get("rounded", run.rounded())[:1] != run.rounded()[:1]:
         words.append(_ROUNDED)
     return ", ".join(words) or "the format"

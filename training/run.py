@@ -185,7 +185,10 @@ class Run:
             "snapshot": self.snapshot,
             "recipe": recipe,
             "places": {
-                "model": _fields(self.recipe.model),
+                "model": {
+                    **_fields(self.recipe.model),
+                    "weights": None if self.start is None else self.start.place,
+                },
                 "codec": _fields(self.recipe.codec),
                 "text": _fields(self.recipe.text),
             },

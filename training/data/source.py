@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from curation.errors import UsageError
 from training.data.batch import Batch
 from training.data.cache import Cache, CachedTexts
 from training.data.captions import CaptionConfig, CaptionDraw
@@ -238,6 +239,8 @@ class Prefetch:
                 self._put(found)
                 if self._stopped.is_set():
                     return
+            message = "the batches end before the run: make the last of data.stages longer"
+            self._put(UsageError(message))
         except BaseException as error:  # noqa: BLE001 (raised again in the thread that trains)
             self._put(error)
 
