@@ -8,6 +8,7 @@ from curation.errors import UsageError
 from curation.weights import weights_digest
 from training.data.plan import Cursor
 from training.data.stages import is_same_so_far
+from training.optimizers import check_ranks
 from training.recipe import DataConfig, Recipe, meaningful
 
 if TYPE_CHECKING:
@@ -74,11 +75,13 @@ def check_encoders(run: "Run", start: int | None) -> None:
     """Refuse to go on with other encoders than those that the first steps saw; they are loaded.
 
     Raises:
-        UsageError: Their weights, or what decides their output, changed.
+        UsageError: Their weights, or what decides their output, changed; or the number of processes
+            did, and the optimizer fits none but the one before.
     """
     if start is None:
         return
     told = run.checkpoints.state(start)
+    check_ranks(told, run.recipe.output)  # only now is it known how many processes there are
     if told.get("meaning") != run.meaning():
         message = (
             f"{run.recipe.output}: its checkpoints were made with other encoders "

@@ -4,8 +4,8 @@ Several processes (torchrun, Ray Train) each call `train`; they find each other 
 torch.distributed, which whoever starts them has set up.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from curation.dataset import Dataset
 from curation.errors import LongtailError
 from curation.fingerprint import digest
 from curation.snapshot.read import find_snapshot
+from curation.storage import Store
 from training.agreement import Agreement
 from training.boards import make_boards
 from training.checkpoint import Checkpoints
@@ -42,7 +43,6 @@ from training.making import make_model
 from training.model import Dit
 from training.null_text import null_to_json
 from training.objectives import OBJECTIVES
-from training.optimizers import check_ranks
 from training.preflight import check_encoders, check_weights, newest_step
 from training.progress import Hear
 from training.ranks import rank, world_size
@@ -322,8 +322,6 @@ def carry_out(
         {"snapshot": run.snapshot, "checkpoint": str(start), "recipe": digest(in_step(recipe))}
     )
     agreement.check_shared(run.checkpoints.store)
-    if start is not None:  # only now is it known how many processes there are
-        check_ranks(run.checkpoints.state(start), recipe.output)
     check_encoders(run, start)
     agreement.check_same({"recipe or encoder": run.meaning()})
     seed_generators(recipe.seed, rank())
@@ -367,15 +365,22 @@ def carry_out(
                 loop.save_between()
             raise TrainingInterruptedError(step)
 
-    try:
+    with _summed_up(run.checkpoints.store if is_first else None):
         loop.run(after, look)
+
+
+@contextmanager
+def _summed_up(store: Store | None) -> Iterator[None]:
+    """Write the run's page in the end, on the first rank, whatever happened before."""
+    try:
+        yield
     except BaseException:
-        if is_first:
-            with suppress(OSError, LongtailError):  # what is wrong already says more
-                write_summary(run.checkpoints.store)
+        with suppress(OSError, LongtailError):  # what is wrong already says more
+            if store is not None:
+                write_summary(store)
         raise
-    if is_first:
-        write_summary(run.checkpoints.store)
+    if store is not None:
+        write_summary(store)
 
 
 def is_finished(run: Run, start: int | None) -> bool:

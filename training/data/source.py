@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from curation.errors import UsageError
 from training.data.batch import Batch
 from training.data.cache import Cache, CachedTexts
 from training.data.captions import CaptionConfig, CaptionDraw
@@ -239,8 +238,6 @@ class Prefetch:
                 self._put(found)
                 if self._stopped.is_set():
                     return
-            message = "the batches end before the run: make the last of data.stages longer"
-            self._put(UsageError(message))
         except BaseException as error:  # noqa: BLE001 (raised again in the thread that trains)
             self._put(error)
 

@@ -6,11 +6,9 @@ from collections import Counter
 import pytest
 import torch
 
-from curation.errors import UsageError
 from tests.fakes.toys import CHANNELS, WIDTH, make_batch
 from training.data.memory import MemorySource
 from training.data.plan import BatchConfig, Cursor
-from training.data.source import Prefetch
 from training.data.stages import StageConfig, StagedSource, is_same_so_far, of_stage
 from training.objectives.flow import SigmaConfig, draw_sigma
 
@@ -149,13 +147,3 @@ def test_what_has_begun_stays_as_it_was(now, may):
     assert (cursor.stage, cursor.of_stage) == (1, 2)
 
     assert is_same_so_far(STAGES, now, cursor) == may
-
-
-def test_batches_that_end_too_soon_are_not_waited_for():
-    """An objective may take several batches a step, and no batch will ever come."""
-    source = staged()
-    given = Prefetch(StagedSource(STAGES[:2], source._make), Cursor())
-
-    with pytest.raises(UsageError, match=r"make the last of data\.stages longer"):
-        list(given)
-    given.close()
