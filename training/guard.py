@@ -135,11 +135,11 @@ class Guard:
             said = f"{total / weight if weight else total:g}"
             norm = max(gathered(norm), key=lambda found: (not math.isfinite(found), found))
             reason = f"the loss is {said} and the gradient's norm {norm:g}"
-            advice = "Look at them, or resume with a lower rate"
+            advice = "Look at them, or begin another run with a lower rate"
         elif self._is_spike(role, size):
             usual = self._usual[role][0]
             reason = f"the loss {size:g} is more than {self._spike:g} times the recent {usual:g}"
-            advice = "Look at them, resume with a lower rate, or raise loop.spike"
+            advice = "Look at them, or resume with a larger loop.spike"
         else:
             if weight:
                 self._note(role, size)

@@ -141,6 +141,7 @@ class Loop:
         self.trained = {
             name: _Trained(module, optimizers[name]) for name, module in objective.roles.items()
         }
+        self._line = self._figures()
 
     @property
     def stage(self) -> int:
@@ -210,6 +211,14 @@ class Loop:
         tensors["generators"] = {f"rank-{rank()}": generators}
         self.checkpoints.save(self.step, tensors, state)
 
+    def save_between(self) -> None:
+        """Write a checkpoint at a step that has none, and the line of figures that ends there."""
+        if self.step % self._config.log_every:  # else it is written already
+            self._log()
+        if self.journal is not None:
+            self.journal.flush()
+        self.save()
+
     # Running -----------------------------------------------------------------------------------
 
     def run(
@@ -229,15 +238,13 @@ class Loop:
                 `spike`; nothing of that step was kept.
         """
         batches = Prefetch(self._source, self._cursor, self._config.prefetch)
-        figures = self._figures()
         try:
             given = iter(batches)
             while self.step < self._config.steps:
-                self._step(given, figures)
+                self._step(given, self._line)
                 is_due = self._is_due()
                 if is_due or self.step % self._config.log_every == 0:
-                    self._log(figures)
-                    figures = self._figures()
+                    self._log()
                 look(self.step)
                 if self.checkpoints is not None and is_due:
                     if self.journal is not None:
@@ -250,10 +257,12 @@ class Loop:
             raise
         finally:
             batches.close()
-            if self.checkpoints is not None:
-                self.checkpoints.wait()
-            if self.journal is not None:
-                self.journal.close()
+            try:
+                if self.checkpoints is not None:
+                    self.checkpoints.wait()
+            finally:
+                if self.journal is not None:
+                    self.journal.close()
 
     def _is_due(self) -> bool:
         every, last = self._config.checkpoint_every, self._config.steps
@@ -317,8 +326,9 @@ class Loop:
         device = next(iter(self.trained.values())).device
         return Figures(device, self._meter)
 
-    def _log(self, figures: Figures) -> None:
-        lines = figures.close()
+    def _log(self) -> None:
+        lines = self._line.close()
+        self._line = self._figures()
         for role, trained in self.trained.items():
             if f"{role}/steps" in lines:
                 lines[f"{role}/lr"] = float(trained.optimizer.param_groups[0]["lr"])

@@ -14,6 +14,8 @@ from training.recipe import DataConfig, Recipe, meaningful
 if TYPE_CHECKING:
     from training.run import Run
 
+_ROUNDED = "other precisions, or gaps, of the features in data.cache, or that of a stage"
+
 
 def check_weights(recipe: Recipe) -> None:
     """Refuse weights that are not to be had; what lies at a URL is fetched, as for any plan.
@@ -21,7 +23,7 @@ def check_weights(recipe: Recipe) -> None:
     Raises:
         ConfigError: Says which, and what to do.
     """
-    for config in (recipe.model, recipe.codec, recipe.text):
+    for config in (recipe.codec, recipe.text):  # those of the model `find_start` has looked at
         for name, field in type(config).model_fields.items():
             # What names a place, and nothing else, is left out of a configuration's meaning.
             place = getattr(config, name) if field.exclude else None
@@ -62,7 +64,10 @@ def newest_step(run: "Run", *, resume: bool) -> int | None:
             "what has begun must stay as it was, or name another output"
         )
         raise UsageError(message)
-    check_ranks(told, where)
+    begun = cursor.stage + 1
+    if told.get("rounded", run.rounded())[:begun] != run.rounded()[:begun]:
+        message = f"{where}: its checkpoints were made with {_ROUNDED}; change that back"
+        raise UsageError(message)
     return steps[-1]
 
 
@@ -70,11 +75,13 @@ def check_encoders(run: "Run", start: int | None) -> None:
     """Refuse to go on with other encoders than those that the first steps saw; they are loaded.
 
     Raises:
-        UsageError: Their weights, or what decides their output, changed.
+        UsageError: Their weights, or what decides their output, changed; or the number of processes
+            did, and the optimizer fits none but the one before.
     """
     if start is None:
         return
     told = run.checkpoints.state(start)
+    check_ranks(told, run.recipe.output)  # only now is it known how many processes there are
     if told.get("meaning") != run.meaning():
         message = (
             f"{run.recipe.output}: its checkpoints were made with other encoders "
@@ -90,7 +97,13 @@ def _changes(told: Mapping[str, Any], run: "Run") -> str:
     before = dict(_leaves(meaningful(told.get("recipe") or {}), ""))
     now = dict(_leaves(meaningful(run.recipe.model_dump(mode="json")), ""))
     names = sorted(n for n in before.keys() | now.keys() if before.get(n) != now.get(n))
-    return ", ".join(f"{n} {before.get(n)}, now {now.get(n)}" for n in names[:4]) or "the format"
+    words = [f"{n} {before.get(n)}, now {now.get(n)}" for n in names[:4]]
+    start = None if run.start is None else run.start.digest
+    if (told.get("weights") or {}).get("digest") != start:
+        words.append("other weights at model.weights, where a run names its newest step")
+    if told.get("rounded", run.rounded())[:1] != run.rounded()[:1]:
+        words.append(_ROUNDED)
+    return ", ".join(words) or "the format"
 
 
 def _leaves(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:

@@ -205,6 +205,15 @@ def meaningful(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def in_step(recipe: Recipe) -> dict[str, Any]:
+    """Return what of a recipe all ranks must have alike, or some would wait for what others skip.
+
+    Places may have another name on each machine.
+    """
+    return recipe.model_dump(mode="json", exclude=set(_EACH_ITS_OWN))
+
+
+_EACH_ITS_OWN = ("name", "dataset", "snapshot", "output", "journal", "protocols", "workers")
 _FREE = (
     "name",
     "dataset",

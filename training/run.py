@@ -4,7 +4,8 @@ Several processes (torchrun, Ray Train) each call `train`; they find each other 
 torch.distributed, which whoever starts them has set up.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from torch import Tensor
 
 from curation.config import Config
 from curation.dataset import Dataset
+from curation.errors import LongtailError
 from curation.fingerprint import digest
 from curation.snapshot.read import find_snapshot
+from curation.storage import Store
 from training.agreement import Agreement
 from training.boards import make_boards
 from training.checkpoint import Checkpoints
@@ -43,7 +46,7 @@ from training.objectives import OBJECTIVES
 from training.preflight import check_encoders, check_weights, newest_step
 from training.progress import Hear
 from training.ranks import rank, world_size
-from training.recipe import Recipe, meaningful
+from training.recipe import Recipe, in_step, meaningful
 from training.record import write_record
 from training.start import Start, find_start
 from training.stopping import TrainingInterruptedError
@@ -182,7 +185,10 @@ class Run:
             "snapshot": self.snapshot,
             "recipe": recipe,
             "places": {
-                "model": _fields(self.recipe.model),
+                "model": {
+                    **_fields(self.recipe.model),
+                    "weights": None if self.start is None else self.start.place,
+                },
                 "codec": _fields(self.recipe.codec),
                 "text": _fields(self.recipe.text),
             },
@@ -195,12 +201,25 @@ class Run:
                 for kind, folder in self.caches[False][0].folders().items()
             },
             "null_text": null_to_json(self.null_text),
+            "rounded": self.rounded(),
             "meaning": self.meaning(),
         }
 
     def encoders(self) -> dict[str, Any]:
         """Return what the encoders are; nothing is loaded for it."""
         return {"codec": dict(self.codec.identity()), "text": dict(self.texts.identity())}
+
+    def rounded(self) -> list[dict[str, Any]]:
+        """Return for each stage which of its features are rounded; nothing where none are.
+
+        Where features come from is no matter; that they are rounded, or some of them, is.
+        """
+        found: list[dict[str, Any]] = []
+        for stage, cache in zip(self.stages, self.caches[False], strict=True):
+            stored = cache.stored()
+            on_miss = None if stage.cache is None else stage.cache.on_miss
+            found.append({"stored": stored, "on_miss": on_miss} if stored else {})
+        return found
 
     def meaning(self, encoders: Mapping[str, Any] | None = None) -> str:
         """Return what a checkpoint must share with a run that goes on from it.
@@ -209,10 +228,8 @@ class Run:
             encoders: What `encoders` says, where it shall be taken for granted.
         """
         recipe = meaningful(self.recipe.model_dump(mode="json"))
-        # Where features come from is no matter; that they are rounded, or some of them, is.
-        cache = self.recipe.data.cache
-        if cache is not None and (stored := self.caches[False][0].stored()):
-            recipe["data"]["cache"] = {"stored": stored, "on_miss": cache.on_miss}
+        if first := self.rounded()[0]:
+            recipe["data"]["cache"] = first
         told = {
             "recipe": recipe,
             "encoders": self.encoders() if encoders is None else dict(encoders),
@@ -301,7 +318,9 @@ def carry_out(
     if is_finished(run, start):
         return
     agreement = Agreement(recipe.workers.timeout_s)
-    agreement.check_same({"snapshot": run.snapshot, "checkpoint": str(start)})
+    agreement.check_same(
+        {"snapshot": run.snapshot, "checkpoint": str(start), "recipe": digest(in_step(recipe))}
+    )
     agreement.check_shared(run.checkpoints.store)
     check_encoders(run, start)
     agreement.check_same({"recipe or encoder": run.meaning()})
@@ -343,14 +362,25 @@ def carry_out(
         on_step(step)
         if step < recipe.loop.steps and agreement.any(stop()):
             if step % recipe.loop.checkpoint_every:  # else it is written already
-                loop.save()
+                loop.save_between()
             raise TrainingInterruptedError(step)
 
-    try:
+    with _summed_up(run.checkpoints.store if is_first else None):
         loop.run(after, look)
-    finally:
-        if is_first:
-            write_summary(run.checkpoints.store)
+
+
+@contextmanager
+def _summed_up(store: Store | None) -> Iterator[None]:
+    """Write the run's page in the end, on the first rank, whatever happened before."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError, LongtailError):  # what is wrong already says more
+            if store is not None:
+                write_summary(store)
+        raise
+    if store is not None:
+        write_summary(store)
 
 
 def is_finished(run: Run, start: int | None) -> bool:

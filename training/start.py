@@ -22,7 +22,7 @@ from curation.weights import (
     memory_folder,
     weights_digest,
 )
-from training.checkpoint import Checkpoints
+from training.checkpoint import Checkpoints, step_folder
 from training.checkpoint_url import find_checkpoint, is_checkpoint
 from training.encoders.diffusers_parts import diffusers_part
 from training.model import Dit
@@ -45,6 +45,11 @@ class Start(Protocol):
     @property
     def reference(self) -> str:
         """Where they lie, as the recipe names it."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """Where they lie for good: of a run the step, since a run may go on."""
         ...
 
     @property
@@ -108,6 +113,10 @@ class ReleasedWeights:
     reference: str
     digest: str
     folder: Path
+
+    @property
+    def place(self) -> str:
+        return self.reference
 
     def check(self, model: Dit) -> None:
         self._check_sizes(model.transformer.config)
@@ -200,6 +209,10 @@ class RunWeights:
     checkpoints: Checkpoints
     step: int
     kind: Literal["ema", "model"]
+
+    @property
+    def place(self) -> str:
+        return self.checkpoints.store.uri(step_folder(self.step))
 
     def check(self, model: Dit) -> None:
         prefix = f"model.{self.kind}.{_PREFIX}"

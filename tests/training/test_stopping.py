@@ -10,6 +10,7 @@ import torch
 
 from tests.training.test_loop import assert_same
 from training.checkpoint import Checkpoints
+from training.journal import read_journal
 from training.recipe import parse_recipe
 from training.run import carry_out, prepare, train
 from training.stopping import TrainingInterruptedError, stop_signals
@@ -99,3 +100,17 @@ def test_a_stop_at_the_last_step_is_its_end(recipe, tmp_path):
     carry_out(run, start, on_step=steps.append, stop=lambda: steps[-1] == 6)
 
     assert run.checkpoints.steps() == [3, 6]
+
+
+def test_a_stop_ends_a_line_of_figures(recipe, tmp_path):
+    """A run that goes on begins a new one, so these steps would be in none."""
+    loop = {"steps": 6, "checkpoint_every": 6, "log_every": 4}
+    parsed = parse_recipe(recipe(loop=loop), "toy.yaml")
+    run, start = prepare(parsed, device=CPU)
+
+    with pytest.raises(TrainingInterruptedError):
+        carry_out(run, start, stop=lambda: True)
+    train(parsed, device=CPU, resume=True)
+
+    lines = [line for line in read_journal(tmp_path / "run") if "model/loss" in line]
+    assert [(line["step"], line["model/steps"]) for line in lines] == [(1, 1), (4, 3), (6, 2)]

@@ -169,6 +169,22 @@ def test_rounded_features_are_another_run(curated, parsed, tmp_path):
         train(parsed(loop={"steps": 3}, evaluation={"images": 0}), device=CPU, resume=True)
 
 
+def test_rounded_features_of_a_stage_are_another_run(curated, parsed):
+    """Once the stage has begun; what is still to come may change."""
+    curated.run(encode={"edge_px": 32})
+
+    def staged(steps, **second):
+        stages = [{"batches": 1, "edge_px": 64}, {"edge_px": 32, **second}]
+        data = {"edge_px": 256, "stages": stages}
+        return parsed(data, loop={"steps": steps}, evaluation={"images": 0})
+
+    train(staged(1), device=CPU)
+    train(staged(2, cache="encode"), device=CPU, resume=True)
+
+    with pytest.raises(UsageError, match="precisions, or gaps, of the features in data.cache"):
+        train(staged(3), device=CPU, resume=True)
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
