@@ -72,10 +72,11 @@ def test_only_the_adapter_moves_and_is_kept(lora, base, tmp_path):
     """Checkpoints hold the adapter alone, and say what it adapts; the rest is as it was."""
     train(parsed(lora()), device=CPU)
 
-    names = [name for name in tensors_of(tmp_path / "run", 4) if name.startswith("/model/")]
-    names = [name for name in names if "param_groups" not in name]
-    assert {name.split("/")[2] for name in names} == {"model", "ema", "optimizer"}
+    kept = tensors_of(tmp_path / "run", 4)
+    names = [n for n in kept if "param_groups" not in n and not n.startswith("/generators/")]
+    assert names
     assert all(".lora_" in name for name in names)
+    assert {name.split("/")[2] for name in names} == {"model", "ema", "optimizer"}
     told = json.loads((tmp_path / "run/step-00000004/state.json").read_text())
     assert told["weights"]["reference"] == str(base)
     trained = load_trained(str(tmp_path / "run"), CPU)
@@ -175,6 +176,20 @@ def test_a_checkpoint_without_its_base_is_refused(lora, base, recipe, tmp_path):
 
     with pytest.raises(UsageError, match="put those back that it was trained on"):
         load_trained(str(tmp_path / "run"), CPU)
+
+
+def test_an_adapter_stays_with_the_step_that_it_adapts(recipe, tmp_path):
+    """The run whose weights it adapts may go on."""
+    first = recipe(output=str(tmp_path / "first"))
+    train(parsed(first, "loop.steps=1"), device=CPU)
+    model = {**SIZES, "weights": str(tmp_path / "first"), "lora": {"rank": 4}}
+    train(parsed(recipe(model=model), "loop.steps=1"), device=CPU)
+    before = load_trained(str(tmp_path / "run"), CPU)
+    train(parsed(first, "loop.steps=2"), device=CPU, resume=True)
+
+    after = load_trained(str(tmp_path / "run"), CPU)
+
+    assert torch.equal(picture(after), picture(before))
 
 
 def test_only_an_adapter_is_merged(recipe, tmp_path):
