@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,9 @@ from curation.errors import LongtailError, StorageError, UsageError
 from curation.fingerprint import pretty_json
 from curation.storage import Store
 from training.ranks import is_distributed, rank
+
+# That one process saves alone is what we ask for. Not only around the call, which is in a thread.
+warnings.filterwarnings("ignore", "torch.distributed is disabled", category=UserWarning)
 
 _STEP = re.compile(r"step-(\d{8})")
 COMPLETE = "complete.json"

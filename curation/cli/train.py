@@ -153,11 +153,15 @@ def generate(
 
     CHECKPOINT is the output of a run, for its newest checkpoint, or a `step-<n>` below it.
     """
+    from curation.errors import UsageError
     from curation.pixels import as_pillow
     from training.evaluate import contact_sheet, draw_pictures
     from training.run import default_device
     from training.trained import load_trained
 
+    if not out.parent.is_dir() or out.suffix.lower() != ".png":
+        message = f"{out}: expected a file that ends in .png, in a folder that is there"
+        raise UsageError(message)
     device = default_device()
     trained = load_trained(checkpoint, device, "model" if last else None)
     config = trained.recipe.evaluation
@@ -177,7 +181,7 @@ def generate(
         seed=seed,
     )
     as_pillow(contact_sheet(pixels)).save(out)
-    print_lines([f"{len(prompts)} pictures of step {trained.step:,}: {out}"])
+    print_lines([f"drawn with step {trained.step:,}, a picture for each prompt: {out}"])
 
 
 @click.command()

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -164,3 +166,20 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path):
 
     with pytest.raises(StorageError, match=r"step-00000004: writing .* there is no whole one"):
         make_loop(tmp_path).run()
+
+
+def test_saving_alone_is_nothing_to_warn_of(tmp_path):
+    """One process says nothing of the others that there are not."""
+    code = f"""
+import torch
+from training.checkpoint import Checkpoints
+checkpoints = Checkpoints({str(tmp_path)!r})
+checkpoints.save(1, {{"a": torch.ones(3)}}, {{}})
+checkpoints.wait()
+found = {{"a": torch.zeros(3)}}
+checkpoints.load(1, found)
+assert found["a"].sum() == 3
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert (done.stdout, done.stderr) == ("", "")
