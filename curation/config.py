@@ -49,7 +49,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        message = f"{path}: no such file; configs/demo.yaml is a pipeline, configs/train/demo.yaml a recipe"
+        message = f"{path}: no such file; there are examples in configs/ and configs/train/"
         raise ConfigError(message) from error
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path}: cannot be read as a UTF-8 text file"

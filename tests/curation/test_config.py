@@ -170,7 +170,7 @@ def test_a_wrong_override_is_refused(override, sentence):
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     """Missing, a folder, or no text: a sentence each."""
-    with pytest.raises(ConfigError, match="no such file; configs/demo.yaml is a pipeline"):
+    with pytest.raises(ConfigError, match="no such file; there are examples"):
         read_text(tmp_path / "missing.yaml")
     with pytest.raises(ConfigError, match="cannot be read as a UTF-8 text file"):
         read_text(tmp_path)
