@@ -36,7 +36,7 @@ demo-train: $(STAMP) ## Train a tiny model on the demo's snapshot, made first if
 	@test -d demo/dataset/snapshots || $(MAKE) --no-print-directory demo
 	@$(VENV)/bin/longtail demo-train configs/train/demo.yaml
 
-evidence-train: $(STAMP) ## Train on toys whose truth is known, into docs/evidence; an hour, goes on where it stopped
+evidence-train: $(STAMP) ## Train on toys whose truth is known, into docs/evidence; half an hour, goes on where it stopped
 	@$(PY) -m benchmarks.evidence.train
 
 test: $(STAMP) ## Run the tests that need no cluster and take seconds
